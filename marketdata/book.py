@@ -1,0 +1,199 @@
+"""The price-level book: one fold over events that every consumer shares (features, venues, validation, pages).
+
+State is a NamedTuple of preallocated arrays, so that kernels of other floors can hold one and a checkpoint is a copy. Each
+side keeps its levels sorted with the best one last: changes happen near the best, so an insertion moves few rows.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from marketdata.events import ADD, BID, CLEAR, DELETE, EXECUTE, F_LAST, LEVEL, QUOTE, REDUCE, STATUS, EventArray
+
+BID_SIDE: Final = 0
+ASK_SIDE: Final = 1
+"""Index of a side in the state's arrays."""
+
+COUNT_MISSING: Final = 0
+COUNT_DROPPED: Final = 1
+COUNT_HALTED: Final = 2
+COUNT_CROSSED: Final = 3
+"""Index into ``counters``: reductions of size that was not there, levels dropped because the side was full, whether trading
+is halted (0 or 1), groups that ended crossed."""
+
+DEFAULT_LEVELS: Final = 2_048
+
+
+class BookState(NamedTuple):
+    """A book of at most ``L`` levels a side.
+
+    Attributes
+    ----------
+    price : int64 array, shape (2, L)
+        Prices in price units; row 0 bids ascending, row 1 asks descending: the best is at ``count - 1``.
+    size : int64 array, shape (2, L)
+        Lots at each level, positive.
+    count : int64 array, shape (2,)
+        Levels in use on each side.
+    counters : int64 array, shape (4,)
+        See the ``COUNT_*`` constants.
+    """
+
+    price: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
+    count: npt.NDArray[np.int64]
+    counters: npt.NDArray[np.int64]
+
+
+def empty_book(levels: int = DEFAULT_LEVELS) -> BookState:
+    """Return an empty book that can hold ``levels`` levels a side."""
+    return BookState(
+        np.zeros((2, levels), np.int64), np.zeros((2, levels), np.int64), np.zeros(2, np.int64), np.zeros(4, np.int64)
+    )
+
+
+def copy_book(book: BookState) -> BookState:
+    """Return a checkpoint of the book."""
+    return BookState(book.price.copy(), book.size.copy(), book.count.copy(), book.counters.copy())
+
+
+@njit(cache=True)
+def _slot(book: BookState, side: int, price: int) -> int:
+    """Return the position of ``price`` on a side, or where it would be inserted."""
+    n = book.count[side]
+    k = n
+    if side == 0:
+        while k > 0 and book.price[0, k - 1] > price:
+            k -= 1
+    else:
+        while k > 0 and book.price[1, k - 1] < price:
+            k -= 1
+    if k > 0 and book.price[side, k - 1] == price:
+        return k - 1
+    return k
+
+
+@njit(cache=True)
+def book_level_size(book: BookState, side: int, price: int) -> int:
+    """Return the lots at ``price`` on a side (0 bids, 1 asks); 0 where there is no such level."""
+    k = _slot(book, side, price)
+    if k < book.count[side] and book.price[side, k] == price:
+        return book.size[side, k]
+    return 0
+
+
+@njit(cache=True)
+def book_set_level(book: BookState, side: int, price: int, size: int) -> None:
+    """Set the whole size at a price of a side; 0 or less removes the level.
+
+    A full side drops its worst level and counts it: the far end of a book is the part that nothing here reads.
+    """
+    n = book.count[side]
+    k = _slot(book, side, price)
+    if k < n and book.price[side, k] == price:
+        if size > 0:
+            book.size[side, k] = size
+            return
+        for j in range(k, n - 1):
+            book.price[side, j] = book.price[side, j + 1]
+            book.size[side, j] = book.size[side, j + 1]
+        book.count[side] = n - 1
+        return
+    if size <= 0:
+        return
+    if n == book.price.shape[1]:
+        book.counters[1] += 1
+        if k == 0:
+            return
+        for j in range(n - 1):
+            book.price[side, j] = book.price[side, j + 1]
+            book.size[side, j] = book.size[side, j + 1]
+        n -= 1
+        k -= 1
+    for j in range(n, k, -1):
+        book.price[side, j] = book.price[side, j - 1]
+        book.size[side, j] = book.size[side, j - 1]
+    book.price[side, k] = price
+    book.size[side, k] = size
+    book.count[side] = n + 1
+
+
+@njit(cache=True)
+def book_apply(book: BookState, action: int, event_side: int, price: int, size: int) -> None:
+    """Apply one event's action to the book; actions without a book effect change nothing."""
+    side = 0 if event_side == BID else 1
+    if action == ADD:
+        book_set_level(book, side, price, book_level_size(book, side, price) + size)
+    elif action == REDUCE or action == DELETE or action == EXECUTE:
+        there = book_level_size(book, side, price)
+        if there < size:
+            book.counters[0] += 1
+        if there > 0:
+            book_set_level(book, side, price, there - size)
+    elif action == LEVEL:
+        book_set_level(book, side, price, size)
+    elif action == QUOTE:
+        book.count[side] = 0
+        if size > 0:
+            book_set_level(book, side, price, size)
+    elif action == CLEAR:
+        book.count[0] = 0
+        book.count[1] = 0
+    elif action == STATUS:
+        book.counters[2] = 1 if size == 0 else 0
+
+
+@njit(cache=True)
+def book_best(book: BookState) -> tuple[int, int, int, int]:
+    """Return (bid price, bid lots, ask price, ask lots); an empty side gives price 0 and 0 lots."""
+    nb = book.count[0]
+    na = book.count[1]
+    bid = book.price[0, nb - 1] if nb > 0 else 0
+    bid_size = book.size[0, nb - 1] if nb > 0 else 0
+    ask = book.price[1, na - 1] if na > 0 else 0
+    ask_size = book.size[1, na - 1] if na > 0 else 0
+    return bid, bid_size, ask, ask_size
+
+
+@njit(cache=True)
+def _fold(
+    book: BookState,
+    action: npt.NDArray[np.uint8],
+    side: npt.NDArray[np.int8],
+    price: npt.NDArray[np.int64],
+    size: npt.NDArray[np.int64],
+    flags: npt.NDArray[np.uint8],
+    out: npt.NDArray[np.int64],
+) -> None:
+    for k in range(len(action)):
+        book_apply(book, action[k], side[k], price[k], size[k])
+        bid, bid_size, ask, ask_size = book_best(book)
+        if flags[k] & F_LAST and bid_size > 0 and ask_size > 0 and bid > ask:
+            book.counters[3] += 1
+        out[k, 0] = bid
+        out[k, 1] = bid_size
+        out[k, 2] = ask
+        out[k, 3] = ask_size
+
+
+def fold_best(book: BookState, events: EventArray) -> npt.NDArray[np.int64]:
+    """Apply events to the book in place and return the best quotes after each.
+
+    Parameters
+    ----------
+    book : BookState
+        Changed in place.
+    events : event array, shape (n,)
+        Of one instrument.
+
+    Returns
+    -------
+    int64 array, shape (n, 4)
+        Bid price units, bid lots, ask price units, ask lots after each row; 0 and 0 where the side is empty.
+    """
+    out = np.empty((len(events), 4), np.int64)
+    columns = [np.ascontiguousarray(events[c]) for c in ("action", "side", "price_units", "size_lots", "flags")]
+    _fold(book, *columns, out)
+    return out

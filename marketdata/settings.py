@@ -1,0 +1,214 @@
+"""The settings of one data root: validated at start, unknown keys rejected, written as ``settings.toml``."""
+
+import os
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from marketdata.clock import NS_PER_MS, NS_PER_S, Calendar
+from marketdata.instruments import Instrument
+
+SourceName = Literal["simulated", "lobster", "lean_equity", "crypto_2026"]
+
+
+class SettingsError(ValueError):
+    """The settings are missing or wrong; the message names the file and the field."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SimulatorSettings(_Section):
+    """The simulated market. ``signal`` is the oracle's net profit per round trip in median spreads (0: nothing pays)."""
+
+    seed: int = 7
+    world: Literal["market", "n1", "n2"] = "market"
+    """``n1``: no informed trader and nothing pays; ``n2``: slow signals say nothing about a market that has a tick signal."""
+    signal: float = Field(default=1.0, ge=-1.0, le=4.0)
+    events_per_session: int = Field(default=130_000, ge=1_000)
+    option_snapshots: int = Field(default=20, ge=1)
+    option_contracts: int = Field(default=40, ge=2)
+    posts: int = Field(default=200, ge=1)
+    transfers: int = Field(default=100, ge=1)
+
+
+class SamplingSettings(_Section):
+    """When a feature row is taken: after every ``every_events`` events, at the end of the event group."""
+
+    every_events: int = Field(default=50, ge=1)
+    max_rows: int = Field(default=20_000, ge=1)
+    windows_ns: tuple[int, ...] = (1 * NS_PER_S, 10 * NS_PER_S, 60 * NS_PER_S)
+    decays_per_s: tuple[float, ...] = (10.0, 1.0, 0.1)
+    warmup_sessions: int = Field(default=0, ge=0)
+    """Earlier sessions replayed before a partition so that its rows start warm (round-the-clock markets)."""
+
+
+class LabelSettings(_Section):
+    """The executable label: mid at ``ts_recv + latency + horizon`` minus mid at ``ts_recv + latency``."""
+
+    horizon_ns: int = Field(default=10 * NS_PER_S, gt=0)
+    max_gap_ns: int = Field(default=60 * NS_PER_S, gt=0)
+    """A quote older than this is no quote: the label is NaN across the gap."""
+
+
+class LatencySettings(_Section):
+    """Constant latencies of the simulated path; also the label's median decision + order latency."""
+
+    feed_ns: int = Field(default=1 * NS_PER_MS, ge=0)
+    inference_ns: int = Field(default=2 * NS_PER_MS, ge=0)
+    decision_ns: int = Field(default=100_000, ge=0)
+    order_ns: int = Field(default=2 * NS_PER_MS, ge=0)
+    response_ns: int = Field(default=2 * NS_PER_MS, ge=0)
+
+    @property
+    def to_venue_ns(self) -> int:
+        """From a row's ``ts_recv`` to the moment its order reaches the venue."""
+        return self.inference_ns + self.decision_ns + self.order_ns
+
+
+class TrainingSettings(_Section):
+    """What is trained, on how much, and how the walk is cut."""
+
+    models: tuple[str, ...] = ("linear", "hawkes", "hmm", "transformer", "gnn")
+    fold_unit: Literal["session", "block", "week"] = "session"
+    block_minutes: int = Field(default=30, ge=30)
+    first_train_units: int = Field(default=3, ge=1)
+    """Sessions, blocks or weeks that the first fold trains on; each later unit is one test fold."""
+    window_sessions: int = Field(default=20, ge=1)
+    """Sessions at most that a training window reaches back."""
+    min_instruments: int = Field(default=3, ge=1)
+    inner_share: float = Field(default=0.15, gt=0, lt=0.5)
+    """Last part of the training rows held out, purged, for early stopping and the choice of the trading threshold."""
+    seed: int = 11
+    time_of_day_features: bool = True
+    deep_row_cap: int = Field(default=60_000, ge=100)
+    deep_steps: int = Field(default=300, ge=1)
+    deep_batch: int = Field(default=256, ge=1)
+
+
+class StrategySettings(_Section):
+    """The taker strategy that trades a forecast; the same parameters in backtest, paper and live."""
+
+    max_position_lots: int = Field(default=5, ge=1)
+    order_lots: int = Field(default=1, ge=1)
+    edge_margin: float = Field(default=0.25, ge=0)
+    """Enter when the forecast edge exceeds the round-trip cost by this share of the cost."""
+    kelly_fraction: float = Field(default=0.25, gt=0, le=1)
+    capital: float = Field(default=100_000.0, gt=0)
+
+
+class RiskSettings(_Section):
+    """Pre-trade limits, checked in process on open + in flight + pending cancel at its worst."""
+
+    max_position_lots: int = Field(default=10, ge=1)
+    max_order_lots: int = Field(default=5, ge=1)
+    max_orders_per_s: int = Field(default=20, ge=1)
+    price_collar_bps: float = Field(default=100.0, gt=0)
+    daily_loss: float = Field(default=2_000.0, gt=0)
+    """Quote currency; at this loss since the session's open trading halts and positions are flattened."""
+    drawdown_steps: tuple[float, float, float] = (0.05, 0.10, 0.15)
+    drawdown_scales: tuple[float, float, float] = (0.8, 0.5, 0.0)
+    recover_margin: float = Field(default=0.02, gt=0)
+    recover_ns: int = Field(default=1_800 * NS_PER_S, gt=0)
+    on_halt: Literal["flatten", "hold"] = "flatten"
+
+
+class GateSettings(_Section):
+    """What a candidate has to show before it may be promoted; rule by rule in docs/decisions."""
+
+    p_value: float = Field(default=0.01, gt=0, lt=1)
+    min_test_days: int = Field(default=5, ge=1)
+    min_round_trips: int = Field(default=200, ge=1)
+    min_positive_day_share: float = Field(default=0.6, ge=0, le=1)
+    bootstrap_replications: int = Field(default=1_000, ge=100)
+    n0_shifts: int = Field(default=200, ge=0)
+    clock_ns: int = Field(default=60 * NS_PER_S, gt=0)
+
+
+class Settings(_Section):
+    """All settings of one data root."""
+
+    source: SourceName
+    data: Path | None = None
+    """Folder of the recorded data; None for the simulated source."""
+    calendar: str
+    time_zone: str
+    start_date: date
+    sessions: int = Field(ge=1, le=9_999)
+    """Sessions from ``start_date`` that the partition grids span."""
+    first_night: int = Field(default=1, ge=1)
+    instruments: tuple[Instrument, ...]
+    simulator: SimulatorSettings = SimulatorSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    label: LabelSettings = LabelSettings()
+    latency: LatencySettings = LatencySettings()
+    training: TrainingSettings = TrainingSettings()
+    strategy: StrategySettings = StrategySettings()
+    risk: RiskSettings = RiskSettings()
+    gate: GateSettings = GateSettings()
+
+    def market_calendar(self) -> Calendar:
+        """Return the calendar of this root."""
+        return Calendar(self.calendar, self.time_zone)
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return an instrument by symbol.
+
+        Raises
+        ------
+        SettingsError
+            If there is none of that symbol.
+        """
+        for item in self.instruments:
+            if item.symbol == symbol:
+                return item
+        known = ", ".join(item.symbol for item in self.instruments)
+        raise SettingsError(f"unknown instrument {symbol!r}; this data root has {known}")
+
+
+def load_settings(path: Path) -> Settings:
+    """Return the settings in a TOML file.
+
+    Raises
+    ------
+    SettingsError
+        If the file is missing, is no TOML, or a field is unknown or wrong; the message names file and field.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); run `flowsense init` first") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}") from error
+    return validate_settings(values, str(path))
+
+
+def validate_settings(values: dict[str, object], origin: str) -> Settings:
+    """Return validated settings; ``origin`` names the file in errors.
+
+    Raises
+    ------
+    SettingsError
+        Naming the first wrong field.
+    """
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{origin}: {field}: {first['msg']}") from error
+
+
+def save_settings(settings: Settings, path: Path) -> None:
+    """Write the settings as TOML, whole or not at all."""
+    values = settings.model_dump(mode="json", exclude_none=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(tomli_w.dumps(values), encoding="utf-8")
+    os.replace(temporary, path)
