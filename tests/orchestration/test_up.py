@@ -1,0 +1,75 @@
+"""The supervisor: everything it starts, it stops; a taken port is said before anything starts."""
+
+import os
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestration.up import PortTaken, Service, Supervisor, require_free_ports
+
+SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
+STUBBORN = (
+    "import signal, subprocess, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); print('up', flush=True); time.sleep(600)"
+)
+
+
+def children() -> set[int]:
+    return {p.pid for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE}
+
+
+def wait_for(condition, seconds: float = 10.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_stopping_leaves_no_process_even_of_services_that_ignore_signals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestration.up.INT_GRACE_S", 0.5)
+    monkeypatch.setattr("orchestration.up.TERM_GRACE_S", 0.5)
+    before = children()
+    lines: list[str] = []
+    services = [Service("kind", [sys.executable, "-c", SLEEPER]), Service("stubborn", [sys.executable, "-c", STUBBORN])]
+    supervisor = Supervisor(services, tmp_path, lines.append)
+    supervisor.start()
+    assert wait_for(lambda: sum("up" in line for line in lines) == 2)
+    assert len(children() - before) >= 3
+    threading.Timer(0.1, supervisor.request_stop).start()
+    assert supervisor.run() == 0
+    assert wait_for(lambda: children() <= before)
+    assert "up" in (tmp_path / "stubborn.log").read_text()
+
+
+def test_the_first_service_to_die_stops_the_others_and_gives_its_status(tmp_path: Path) -> None:
+    lines: list[str] = []
+    services = [
+        Service("lives", [sys.executable, "-c", SLEEPER]),
+        Service("dies", [sys.executable, "-c", "import sys; print('bad luck'); sys.exit(7)"]),
+    ]
+    supervisor = Supervisor(services, tmp_path, lines.append)
+    supervisor.start()
+    assert supervisor.run() == 7
+    assert any("dies ended with status 7" in line for line in lines)
+    assert any(line.startswith("dies") and "bad luck" in line for line in lines)
+
+
+def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        service = Service("mlflow", [sys.executable, "-c", f"open({str(tmp_path / 'ran')!r}, 'w')"], port=port)
+        with pytest.raises(PortTaken, match=rf"port {port} \(mlflow\) is taken"):
+            Supervisor([service], tmp_path, print).start()
+        with pytest.raises(PortTaken):
+            require_free_ports([service])
+    assert not (tmp_path / "ran").exists()
+    assert os.getpid() not in children()
