@@ -24,11 +24,11 @@ from models.evidence import CASH, BenchmarkTest, CandidateRow, Measure
 from models.evidence import Evidence as Evidence
 from models.evidence import Verdict as Verdict
 from models.statistics import (
+    Sharpe,
     deflated_sharpe,
     effective_trials,
     mean_correlation,
     overfitting_probability,
-    Sharpe,
     probabilistic_sharpe,
     sharpe,
 )
@@ -269,8 +269,8 @@ def _table(
 
 
 def _sharpe_of(evidence: Evidence, gate: GateSettings, name: str) -> Sharpe:
-    """Return the Sharpe ratio over intervals at least as long as a position is held, daily once there are enough
-    days.""" pnl = evidence.pnl[name]
+    """Return the Sharpe ratio over intervals at least as long as a holding, daily once there are enough days."""
+    pnl = evidence.pnl[name]
     days = max(len(evidence.days), 1)
     if days >= DAILY_FROM_DAYS:
         daily = np.bincount(evidence.day, weights=pnl, minlength=days)
