@@ -1,7 +1,8 @@
 """What one night's report is made from: plain data, JSON there and back.
 
-Every field is something that a person reads; the report computes only shapes that follow from the data (drawdown from P&L,
-histograms from round trips). ``None`` means "not known" or "not measured" and is shown as such, never as zero. Times are nanoseconds UTC, money is in the quote currency, shares lie in [0, 1].
+Every field is something that a person reads; the report itself computes only shapes that follow from the data (drawdown
+from P&L, histograms from round trips). ``None`` means "not known" or "not measured" and is shown so, not as 0.
+Times are nanoseconds UTC, money is in the quote currency, shares lie in [0, 1].
 """
 
 import os

@@ -1,0 +1,118 @@
+"""The page of one night: one file, no network, light and dark."""
+
+import os
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from backtests.report import data_sections, decision_sections, numbers, trading_sections
+from backtests.report.glossary import GLOSSARY
+from backtests.report.html import anchor, section
+from backtests.report.record import NightRecord
+
+LINKS = (
+    ("decision", "Decision"),
+    ("league", "League"),
+    ("controls", "Controls"),
+    ("pnl", "P&L"),
+    ("paper", "Paper"),
+    ("diagnosis", "Calibration"),
+    ("quality", "Data"),
+    ("features", "Features"),
+    ("machine", "Night"),
+)
+
+
+def render_night_report(record: NightRecord, path: Path) -> Path:
+    """Write the night's page as one self-contained HTML file, whole or not at all.
+
+    Parameters
+    ----------
+    record : NightRecord
+        What the page shows; parts that are not there are left out or named as absent.
+    path : Path
+        Where it goes; the folder is made.
+
+    Returns
+    -------
+    Path
+        ``path``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(night_page(record), encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def night_page(record: NightRecord) -> str:
+    """Return the page as text."""
+    resources = files("backtests.report")
+    style = resources.joinpath("report.css").read_text(encoding="utf-8")
+    script = resources.joinpath("report.js").read_text(encoding="utf-8")
+    sections = "".join(
+        (
+            decision_sections.decision(record),
+            decision_sections.league(record),
+            decision_sections.controls(record),
+            trading_sections.evidence(record),
+            trading_sections.paper(record),
+            trading_sections.parity(record),
+            decision_sections.diagnoses(record),
+            data_sections.ablations(record),
+            data_sections.quality(record),
+            data_sections.features(record),
+            data_sections.machine(record),
+            _glossary(),
+        )
+    )
+    links = "".join(f'<a href="#{key}">{escape(name)}</a>' for key, name in LINKS if f'id="{key}"' in sections)
+    title = f"FlowSense · night of {record.day.isoformat()} · {record.source}"
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(title)}</title><style>{style}</style></head><body>"
+        f"<main>{_header(record)}{decision_sections.status_line(record)}{_notes(record)}"
+        f'<nav aria-label="sections">{links}</nav>{sections}{_footer(record)}</main>'
+        f"<script>{script}</script></body></html>\n"
+    )
+
+
+def _header(record: NightRecord) -> str:
+    world = f" · {escape(record.world)}" if record.world else ""
+    days = f"{len(record.train_days):,} training {record.fold_unit}s, {len(record.test_days):,} tested"
+    facts = [
+        escape(record.source) + world,
+        f"{len(record.instruments):,} instruments" if record.instruments else "",
+        days if record.train_days or record.test_days else "",
+        f"horizon {numbers.span(record.horizon_ns)}" if record.horizon_ns else "",
+    ]
+    return (
+        '<header><div class="brand"><span class="logo" aria-hidden="true"></span>FlowSense</div>'
+        f"<h1>Night of {record.day:%A} {numbers.day(record.day)}</h1>"
+        f'<p class="facts">{" · ".join(f for f in facts if f)}</p></header>'
+    )
+
+
+def _notes(record: NightRecord) -> str:
+    return "".join(f'<p class="notice">{escape(note)}</p>' for note in record.notes)
+
+
+def _glossary() -> str:
+    entries = "".join(
+        f'<dt id="g-{anchor(word)}">{escape(word)}</dt><dd>{escape(text)}</dd>' for word, text in GLOSSARY.items()
+    )
+    return section("glossary", "Words", f"<dl>{entries}</dl>")
+
+
+def _footer(record: NightRecord) -> str:
+    build = record.build
+    dirty = " with local changes" if build.dirty else ""
+    libraries = " · ".join(f"{escape(name)} {escape(version)}" for name, version in sorted(build.libraries.items()))
+    return (
+        f"<footer><p>FlowSense {escape(build.version)} · commit {numbers.digest(build.commit, 10)}{dirty}"
+        f" · code {numbers.digest(build.code_sha256)} · data {numbers.digest(build.data_sha256)}"
+        f" · settings {numbers.digest(build.settings_sha256)}</p>"
+        f"<p>{libraries}</p><p>made {numbers.moment(record.generated_ns, 'UTC')}</p></footer>"
+    )
