@@ -1,0 +1,491 @@
+"""The feature kernel: one pass over events that keeps the state, and the values of a row where one is sampled.
+
+Everything that a row is made of is exact int64 arithmetic on totals and fixed grids, or an exponential count whose state moves
+only at points: no value depends on where the stream was cut into batches.
+"""
+
+import math
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from features.aggressors import KIND_BUY, KIND_MID_DOWN, KIND_MID_UP, KIND_SELL, aggressor_sign, is_execution
+from features.spec import CELLS, FORGOTTEN, LEVELS
+from features.state import (
+    C_ARRIVE,
+    C_BUY_LOTS,
+    C_BUYS,
+    C_CANCEL,
+    C_COUNT,
+    C_DEPTH_ALL,
+    C_DEPTH_BEST,
+    C_GROUPS,
+    C_LEVELS,
+    C_MID2,
+    C_OFI,
+    C_SELL_LOTS,
+    C_SELLS,
+    NEVER,
+    S_ANCHOR_TS,
+    S_BUY_GROUP,
+    S_COUNTER,
+    S_GROUP_ASK,
+    S_GROUP_BID,
+    S_GROUP_TRADED,
+    S_HEAD,
+    S_MID2,
+    S_MID_MOVED,
+    S_MID_TS,
+    S_PENDING_TS,
+    S_SELL_GROUP,
+    S_SINCE,
+    S_TOP_KNOWN,
+    S_TRADE_PRICE,
+    S_TRADE_SIGN,
+    S_TRADE_TS,
+    FeatureState,
+)
+from marketdata.book import book_apply, book_best
+from marketdata.events import BID, CLEAR, EXECUTE, F_CROSSED, F_LAST, F_SNAPSHOT, EventArray
+
+DONE: Final = 0
+NEED_GROW: Final = 1
+"""Status of :func:`fold_events`: all events consumed, or the ring is full and must grow before the next event."""
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+
+class Plan(NamedTuple):
+    """The settings of the fold in the form the kernel takes: spans in ns, decays per second, flags as 0 or 1."""
+
+    windows: Int64
+    decays: Float64
+    middle: int
+    every: int
+    open_ns: int
+    close_ns: int
+    tick_units: int
+    has_book: int
+    time_of_day: int
+
+
+@njit(cache=True)
+def _reset(state: FeatureState) -> None:
+    """Forget what came before a gap: windows, grids and counts start anew."""
+    at = state.at
+    at[S_HEAD] = 0
+    at[S_MID2] = 0
+    at[S_MID_MOVED] = 0
+    at[S_TRADE_PRICE] = 0
+    at[S_TRADE_SIGN] = 0
+    at[S_TRADE_TS] = NEVER
+    at[S_PENDING_TS] = NEVER
+    at[S_ANCHOR_TS] = NEVER
+    at[S_SINCE] = -1
+    at[S_TOP_KNOWN] = 0
+    state.tails[:] = 0
+    state.grid[:, 0] = -1
+    state.decayed[:, :] = 0.0
+    state.pending[:] = 0
+
+
+@njit(cache=True)
+def _add_point(plan: Plan, state: FeatureState, kind: int, now: int) -> None:
+    """Count a point; points of the same time wait together, so that they excite only what comes later."""
+    at = state.at
+    if now > at[S_PENDING_TS]:
+        if at[S_PENDING_TS] != NEVER:
+            for d in range(len(plan.decays)):
+                weight = 1.0
+                if at[S_ANCHOR_TS] != NEVER:
+                    weight = math.exp(-plan.decays[d] * 1e-9 * (at[S_PENDING_TS] - at[S_ANCHOR_TS]))
+                for k in range(4):
+                    state.decayed[k, d] = state.decayed[k, d] * weight + state.pending[k]
+            at[S_ANCHOR_TS] = at[S_PENDING_TS]
+        at[S_PENDING_TS] = now
+        state.pending[:] = 0
+    state.pending[kind] += 1
+
+
+@njit(cache=True)
+def _roll_grid(plan: Plan, state: FeatureState, w: int, now: int) -> None:
+    """Close the grid cells of window ``w`` whose boundary is at or before ``now``, with the state before this event."""
+    cell = plan.windows[w] // CELLS
+    grid = state.grid
+    total = state.total
+    passed = (now - grid[w, 0]) // cell + 1
+    for step in range(min(passed, CELLS + 1)):
+        here = state.cells[w, grid[w, 3]]
+        if step == 0:
+            bought = total[C_BUY_LOTS] - state.grid_total[w, 0]
+            sold = total[C_SELL_LOTS] - state.grid_total[w, 1]
+            here[0] = state.at[S_MID2] - grid[w, 1]
+            here[1] = bought - sold
+            here[2] = bought + sold
+        else:
+            here[0] = 0
+            here[1] = 0
+            here[2] = 0
+        grid[w, 3] = (grid[w, 3] + 1) % CELLS
+        grid[w, 2] = min(grid[w, 2] + 1, CELLS)
+    grid[w, 0] += passed * cell
+    grid[w, 1] = state.at[S_MID2]
+    state.grid_total[w, 0] = total[C_BUY_LOTS]
+    state.grid_total[w, 1] = total[C_SELL_LOTS]
+
+
+@njit(cache=True)
+def _set_mid(plan: Plan, state: FeatureState, mid2: int, now: int) -> None:
+    """Take over a reference price; the first one after a gap starts the grids."""
+    at = state.at
+    if at[S_MID2] == 0:
+        at[S_SINCE] = now
+        at[S_MID_TS] = now
+        for w in range(len(plan.windows)):
+            cell = plan.windows[w] // CELLS
+            state.grid[w, 0] = (now // cell + 1) * cell
+            state.grid[w, 1] = mid2
+            state.grid[w, 2] = 0
+            state.grid[w, 3] = 0
+            state.grid_total[w, 0] = state.total[C_BUY_LOTS]
+            state.grid_total[w, 1] = state.total[C_SELL_LOTS]
+    elif mid2 != at[S_MID2]:
+        at[S_MID_TS] = now
+        at[S_MID_MOVED] = 1
+        if plan.has_book:
+            _add_point(plan, state, KIND_MID_UP if mid2 > at[S_MID2] else KIND_MID_DOWN, now)
+    at[S_MID2] = mid2
+
+
+@njit(cache=True)
+def _execution(plan: Plan, state: FeatureState, side: int, price: int, lots: int, ts_event: int, now: int) -> None:
+    """Count an execution: volume always, the aggressor once for each exchange time and side."""
+    at = state.at
+    total = state.total
+    bid, bid_lots, ask, ask_lots = book_best(state.book)
+    sign = aggressor_sign(side, price, bid, bid_lots, ask, ask_lots, at[S_TRADE_PRICE], at[S_TRADE_SIGN])
+    if sign > 0:
+        total[C_BUY_LOTS] += lots
+        if at[S_BUY_GROUP] != ts_event:
+            at[S_BUY_GROUP] = ts_event
+            total[C_BUYS] += 1
+            _add_point(plan, state, KIND_BUY, now)
+    elif sign < 0:
+        total[C_SELL_LOTS] += lots
+        if at[S_SELL_GROUP] != ts_event:
+            at[S_SELL_GROUP] = ts_event
+            total[C_SELLS] += 1
+            _add_point(plan, state, KIND_SELL, now)
+    at[S_TRADE_PRICE] = price
+    at[S_TRADE_SIGN] = sign
+    at[S_TRADE_TS] = now
+    at[S_GROUP_TRADED] = 1
+
+
+@njit(cache=True)
+def _level_flow(side: int, price: int, lots: int, old_price: int, old_lots: int) -> int:
+    """Return what came minus what went at one level of a side; an empty level has no price, only its size."""
+    if lots == 0:
+        return -old_lots
+    if old_lots == 0:
+        return lots
+    better = price - old_price if side == 0 else old_price - price
+    if better > 0:
+        return lots
+    if better < 0:
+        return -old_lots
+    return lots - old_lots
+
+
+@njit(cache=True)
+def _fold_top(state: FeatureState) -> None:
+    """Add the group's order flow imbalance, depth and queue changes, and keep the levels for the next group."""
+    at = state.at
+    total = state.total
+    top = state.top
+    book = state.book
+    for side in range(2):
+        count = book.count[side]
+        sign = 1 if side == 0 else -1
+        executed = at[S_GROUP_BID] if side == 0 else at[S_GROUP_ASK]
+        for m in range(LEVELS):
+            price = 0
+            lots = 0
+            if m < count:
+                price = book.price[side, count - 1 - m]
+                lots = book.size[side, count - 1 - m]
+                total[C_DEPTH_ALL] += lots
+                total[C_LEVELS] += 1
+            if at[S_TOP_KNOWN]:
+                flow = _level_flow(side, price, lots, top[side, m, 0], top[side, m, 1])
+                total[C_OFI + m] += sign * flow
+                if m == 0:
+                    total[C_ARRIVE + side] += max(flow, 0)
+                    total[C_CANCEL + side] += max(-flow - executed, 0)
+            if m == 0:
+                total[C_DEPTH_BEST] += lots
+            top[side, m, 0] = price
+            top[side, m, 1] = lots
+    at[S_TOP_KNOWN] = 1
+    total[C_GROUPS] += 1
+
+
+@njit(cache=True)
+def _push(plan: Plan, state: FeatureState, now: int) -> None:
+    """Write the totals into the ring, over the last row where the time has not moved, and move the tails on."""
+    at = state.at
+    mask = len(state.ring_ts) - 1
+    state.total[C_MID2] = at[S_MID2]
+    head = at[S_HEAD]
+    if head == 0 or state.ring_ts[(head - 1) & mask] != now:
+        at[S_HEAD] = head = head + 1
+        state.ring_ts[(head - 1) & mask] = now
+    row = state.ring[(head - 1) & mask]
+    for c in range(C_COUNT):
+        row[c] = state.total[c]
+    for w in range(len(plan.windows)):
+        start = now - plan.windows[w]
+        tail = state.tails[w]
+        while tail + 1 < head and state.ring_ts[(tail + 1) & mask] <= start:
+            tail += 1
+        state.tails[w] = tail
+
+
+@njit(cache=True)
+def _write_windows(plan: Plan, state: FeatureState, now: int, mid2: float, out: Float64, first: int) -> None:
+    """Write the families that have one column a window, from column ``first`` on."""
+    total = state.total
+    mask = len(state.ring_ts) - 1
+    spans = len(plan.windows)
+    longest = state.ring[state.tails[spans - 1] & mask]
+    for w in range(spans):
+        if state.ring_ts[state.tails[w] & mask] > now - plan.windows[w]:
+            continue
+        base = state.ring[state.tails[w] & mask]
+        out[first + w] = 1e4 * (total[C_MID2] - base[C_MID2]) / mid2
+        levels = total[C_LEVELS] - base[C_LEVELS]
+        if plan.has_book and levels > 0:
+            depth = (total[C_DEPTH_ALL] - base[C_DEPTH_ALL]) / levels
+            flow = 0
+            for m in range(LEVELS):
+                flow += total[C_OFI + m] - base[C_OFI + m]
+            out[first + spans + w] = (total[C_OFI] - base[C_OFI]) / depth
+            out[first + 2 * spans + w] = flow / depth / LEVELS
+        bought = total[C_BUY_LOTS] - base[C_BUY_LOTS]
+        sold = total[C_SELL_LOTS] - base[C_SELL_LOTS]
+        out[first + 3 * spans + w] = (bought - sold) / max(bought + sold, 1)
+        count = total[C_BUYS] + total[C_SELLS] - base[C_BUYS] - base[C_SELLS]
+        if w == spans - 1:
+            out[first + 4 * spans + w] = math.log1p(count)
+        elif state.ring_ts[state.tails[spans - 1] & mask] <= now - plan.windows[spans - 1]:
+            usual = total[C_BUYS] + total[C_SELLS] - longest[C_BUYS] - longest[C_SELLS]
+            share = plan.windows[w] / plan.windows[spans - 1]
+            out[first + 4 * spans + w] = math.log1p(count) - math.log1p(usual * share)
+    for w in range(spans):
+        if state.grid[w, 0] < 0 or state.grid[w, 2] < CELLS:
+            continue
+        squares = 0
+        for k in range(CELLS):
+            move = state.cells[w, k, 0]
+            squares += move * move
+        out[first + 5 * spans + w] = 1e4 * math.sqrt(float(squares)) / mid2
+
+
+@njit(cache=True)
+def _write_longest_grid(plan: Plan, state: FeatureState, depth: float, out: Float64, column: int) -> None:
+    """Write bipower share, toxicity and Kyle's lambda of the longest window's grid from ``column`` on."""
+    w = len(plan.windows) - 1
+    if state.grid[w, 0] < 0 or state.grid[w, 2] < CELLS:
+        return
+    squares = 0
+    neighbours = 0
+    signed_abs = 0
+    lots = 0
+    cross = 0
+    flow_squares = 0
+    start = state.grid[w, 3]
+    before = 0
+    for k in range(CELLS):
+        cell = state.cells[w, (start + k) % CELLS]
+        squares += cell[0] * cell[0]
+        neighbours += abs(cell[0]) * before
+        before = abs(cell[0])
+        signed_abs += abs(cell[1])
+        lots += cell[2]
+        cross += cell[0] * cell[1]
+        flow_squares += cell[1] * cell[1]
+    if squares > 0:
+        out[column] = 0.5 * math.pi * neighbours / squares * CELLS / (CELLS - 1)
+    if lots > 0:
+        out[column + 1] = signed_abs / lots
+    if flow_squares > 0 and depth > 0.0:
+        out[column + 2] = 0.5 * cross / flow_squares / plan.tick_units * depth
+
+
+@njit(cache=True)
+def _write_counts(plan: Plan, state: FeatureState, now: int, out: Float64, column: int) -> int:
+    """Write the decayed counts of points strictly before ``now`` and return the next column."""
+    at = state.at
+    decays = len(plan.decays)
+    for k in range(4):
+        for d in range(decays):
+            if at[S_SINCE] >= 0 and math.exp(-plan.decays[d] * 1e-9 * (now - at[S_SINCE])) <= FORGOTTEN:
+                value = state.decayed[k, d]
+                since = at[S_ANCHOR_TS]
+                if at[S_PENDING_TS] != NEVER and now > at[S_PENDING_TS]:
+                    if since != NEVER:
+                        value *= math.exp(-plan.decays[d] * 1e-9 * (at[S_PENDING_TS] - since))
+                    value += state.pending[k]
+                    since = at[S_PENDING_TS]
+                if since != NEVER:
+                    value *= math.exp(-plan.decays[d] * 1e-9 * (now - since))
+                out[column] = value
+            column += 1
+    return column
+
+
+@njit(cache=True)
+def _write_book(plan: Plan, state: FeatureState, out: Float64) -> None:
+    """Write the columns that only the book at this moment decides."""
+    book = state.book
+    bid, bid_lots, ask, ask_lots = book_best(book)
+    out[0] = (ask - bid) / plan.tick_units
+    out[1] = 2e4 * (ask - bid) / (bid + ask)
+    bids = 0
+    asks = 0
+    for m in range(LEVELS):
+        level_bid = book.size[0, book.count[0] - 1 - m] if m < book.count[0] else 0
+        level_ask = book.size[1, book.count[1] - 1 - m] if m < book.count[1] else 0
+        bids += level_bid
+        asks += level_ask
+        if m < 3 and level_bid + level_ask > 0:
+            out[2 + m] = (level_bid - level_ask) / (level_bid + level_ask)
+    out[5] = (bids - asks) / (bids + asks)
+    out[6] = 1e4 * (ask - bid) * (bid_lots - ask_lots) / (bid_lots + ask_lots) / (bid + ask)
+
+
+@njit(cache=True)
+def _write_values(plan: Plan, state: FeatureState, now: int, out: Float64) -> None:
+    """Write one row; what is not known yet stays NaN. The column order is that of ``FeatureSpec.columns``."""
+    at = state.at
+    total = state.total
+    spans = len(plan.windows)
+    mask = len(state.ring_ts) - 1
+    mid2 = float(at[S_MID2])
+    longest_ns = plan.windows[spans - 1]
+    out[:] = np.nan
+    if plan.has_book:
+        _write_book(plan, state, out)
+    base = state.ring[state.tails[spans - 1] & mask]
+    is_full = state.ring_ts[state.tails[spans - 1] & mask] <= now - longest_ns
+    depth = 0.0
+    if plan.has_book and is_full:
+        depth = (total[C_DEPTH_BEST] - base[C_DEPTH_BEST]) / (2.0 * max(total[C_GROUPS] - base[C_GROUPS], 1))
+        if depth > 0.0:
+            out[7] = math.log((state.top[0, 0, 1] + state.top[1, 0, 1]) / (2.0 * depth))
+    _write_windows(plan, state, now, mid2, out, 8)
+    column = 8 + 6 * spans
+    _write_longest_grid(plan, state, depth, out, column)
+    column += 3
+    middle = state.ring[state.tails[plan.middle] & mask]
+    if state.ring_ts[state.tails[plan.middle] & mask] <= now - plan.windows[plan.middle]:
+        if plan.has_book:
+            for family in range(2):
+                first = C_ARRIVE if family == 0 else C_CANCEL
+                bids = total[first] - middle[first]
+                asks = total[first + 1] - middle[first + 1]
+                out[column + family] = (bids - asks) / max(bids + asks, 1)
+        noise = 1e4 * plan.tick_units / mid2
+        volatility = out[8 + 6 * spans - 1]
+        scale = math.sqrt(plan.windows[plan.middle] / longest_ns) * volatility
+        out[column + 3] = out[8 + plan.middle] / math.sqrt(scale * scale + noise * noise)
+    if depth > 0.0:
+        bought = total[C_BUY_LOTS] - base[C_BUY_LOTS]
+        sold = total[C_SELL_LOTS] - base[C_SELL_LOTS]
+        out[column + 2] = (bought - sold) / depth
+    column += 4
+    out[column] = at[S_TRADE_SIGN] if at[S_TRADE_TS] > now - longest_ns else 0.0
+    if at[S_MID_MOVED] or now - at[S_MID_TS] >= longest_ns:
+        out[column + 1] = min(now - at[S_MID_TS], longest_ns) / longest_ns
+    column = _write_counts(plan, state, now, out, column + 2)
+    if plan.time_of_day:
+        share = (now - plan.open_ns) / (plan.close_ns - plan.open_ns)
+        out[column] = share
+        out[column + 1] = math.sin(2.0 * math.pi * share)
+        out[column + 2] = math.cos(2.0 * math.pi * share)
+
+
+@njit(cache=True)
+def fold_events(
+    plan: Plan, state: FeatureState, events: EventArray, first: int, keys: Int64, values: Float64, rows: int
+) -> tuple[int, int, int]:
+    """Fold events into the state, in place, and write the rows that are sampled on the way.
+
+    Parameters
+    ----------
+    first : int
+        Event to begin with.
+    keys, values : arrays, shape (n, 7) and (n, F)
+        Rows go here from row ``rows`` on.
+
+    Returns
+    -------
+    status, consumed, rows : int
+        DONE or NEED_GROW, the event to go on with, the rows written so far.
+    """
+    at = state.at
+    book = state.book
+    spans = len(plan.windows)
+    for k in range(first, len(events)):
+        if at[S_HEAD] - state.tails[spans - 1] == len(state.ring_ts):
+            return NEED_GROW, k, rows
+        event = events[k]
+        now = event.ts_recv
+        action = event.action
+        side = event.side
+        flags = event.flags
+        if state.grid[0, 0] >= 0:
+            for w in range(spans):
+                if now >= state.grid[w, 0]:
+                    _roll_grid(plan, state, w, now)
+        if action == CLEAR:
+            _reset(state)
+        elif is_execution(action):
+            _execution(plan, state, side, event.price_units, event.size_lots, event.ts_event, now)
+            if action == EXECUTE:
+                at[S_GROUP_BID if side == BID else S_GROUP_ASK] += event.size_lots
+        book_apply(book, action, side, event.price_units, event.size_lots)
+        if not flags & F_SNAPSHOT:
+            at[S_COUNTER] += 1
+        if not flags & F_LAST:
+            continue
+        bid, bid_lots, ask, ask_lots = book_best(book)
+        if plan.has_book:
+            is_valid = bid_lots > 0 and ask_lots > 0 and bid <= ask and not flags & F_CROSSED
+            if is_valid:
+                _set_mid(plan, state, bid + ask, now)
+            _fold_top(state)
+        else:
+            is_valid = at[S_GROUP_TRADED] == 1 and at[S_TRADE_PRICE] > 0
+            if is_valid:
+                _set_mid(plan, state, 2 * at[S_TRADE_PRICE], now)
+        if at[S_SINCE] >= 0:
+            _push(plan, state, now)
+        at[S_GROUP_BID] = 0
+        at[S_GROUP_ASK] = 0
+        at[S_GROUP_TRADED] = 0
+        if is_valid and at[S_COUNTER] >= plan.every and book.counters[2] == 0 and plan.open_ns <= now < plan.close_ns:
+            at[S_COUNTER] = 0
+            keys[rows, 0] = now
+            keys[rows, 1] = event.ts_event
+            keys[rows, 2] = event.sequence
+            keys[rows, 3] = bid if plan.has_book else 0
+            keys[rows, 4] = ask if plan.has_book else 0
+            keys[rows, 5] = bid_lots if plan.has_book else 0
+            keys[rows, 6] = ask_lots if plan.has_book else 0
+            _write_values(plan, state, now, values[rows])
+            rows += 1
+    return DONE, len(events), rows
