@@ -19,7 +19,7 @@ KIND_NAMES: Final = ("buy", "sell", "mid_up", "mid_down")
 @njit(cache=True)
 def is_execution(action: int) -> bool:
     """Return whether an event is an execution, visible or not."""
-    return action == EXECUTE or action == HIDDEN or action == TRADE
+    return action in (EXECUTE, HIDDEN, TRADE)
 
 
 @njit(cache=True)
@@ -28,8 +28,8 @@ def aggressor_sign(
 ) -> int:
     """Return 1 for a buying aggressor, -1 for a selling one, 0 where nothing tells.
 
-    A stated resting side decides. Without one the quotes do (above the mid: a buyer), at the mid or without quotes the last
-    trade price, and at that price the last sign (Lee and Ready 1991).
+    A stated resting side decides. Without one the quotes do (above the mid: a buyer), at the mid or without quotes
+    the last trade price, and at that price the last sign (Lee and Ready 1991).
 
     Parameters
     ----------

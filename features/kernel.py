@@ -1,7 +1,7 @@
 """The feature kernel: one pass over events that keeps the state, and the values of a row where one is sampled.
 
-Everything that a row is made of is exact int64 arithmetic on totals and fixed grids, or an exponential count whose state moves
-only at points: no value depends on where the stream was cut into batches.
+Everything that a row is made of is exact int64 arithmetic on totals and fixed grids, or an exponential count whose state
+moves only at points: no value depends on where the stream was cut into batches.
 """
 
 import math

@@ -22,10 +22,11 @@ __all__ = ["FeaturePipeline", "copy_state", "feature_spec", "rows_of_session", "
 class FeaturePipeline:
     """The raw features of one instrument in one session: a frozen description with ``init`` and ``step``.
 
-    A row is taken at the end of an event group, once ``sampling.every_events`` events (snapshot rows apart) have passed
-    since the row before, at a time in ``[session_open_ns, session_close_ns)``, and only where the book is two-sided, not
-    crossed and trading. An instrument without a book gives rows on executions, with NaN in the book columns, 0 in the
-    quote keys and the last execution's price in the mid's place. Events outside the session move the state but give no row.
+    A row is taken at the end of an event group, once ``sampling.every_events`` events (snapshot rows apart) have
+    passed since the row before, at a time in ``[session_open_ns, session_close_ns)``, and only where the book is
+    two-sided, not crossed and trading. An instrument without a book gives rows on executions, with NaN in the book
+    columns, 0 in the quote keys and the last execution's price in the mid's place. Events outside the session move the
+    state but give no row.
 
     Attributes
     ----------
@@ -134,8 +135,8 @@ def rows_of_session(
     events : event array
         The session's events of the instrument.
     earlier : sequence of event arrays
-        Events of the sessions before, oldest first, that warm the state (``SamplingSettings.warmup_sessions``); they give
-        no rows.
+        Events of the sessions before, oldest first, that warm the state (``SamplingSettings.warmup_sessions``); they
+        give no rows.
     """
     pipeline = session_pipeline(settings, instrument, session)
     state = pipeline.init()

@@ -1,9 +1,10 @@
-"""The specification of the raw features: their names in kernel order, their memory and the hash that stands for them."""
+"""The specification of the raw features: names in kernel order, memory, and the hash that stands for them."""
 
 import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Final
 
 from features.aggressors import KIND_NAMES
@@ -51,7 +52,7 @@ class FeatureSpec:
 
     def __post_init__(self) -> None:
         windows = self.sampling.windows_ns
-        if not windows or windows[0] < CELLS or any(b <= a for a, b in zip(windows, windows[1:], strict=False)):
+        if not windows or windows[0] < CELLS or any(b <= a for a, b in pairwise(windows)):
             raise ValueError(f"windows_ns must be positive and strictly ascending, not {windows}")
         if not self.sampling.decays_per_s or min(self.sampling.decays_per_s) <= 0:
             raise ValueError(f"decays_per_s must be positive, not {self.sampling.decays_per_s}")

@@ -28,9 +28,9 @@ C_ARRIVE: Final = LEVELS + 8
 C_CANCEL: Final = LEVELS + 10
 C_MID2: Final = LEVELS + 12
 C_COUNT: Final = LEVELS + 13
-"""Columns of ``total`` and of a ring row: order flow imbalance of each level, lots at the best quotes, lots and number of all
-levels, groups, aggressive lots and aggressors by sign, lots that came to and were cancelled from the best quotes (bid, ask),
-and last the doubled mid, which is a value and not a total."""
+"""Columns of ``total`` and of a ring row: order flow imbalance of each level, lots at the best quotes, lots and number of
+all levels, groups, aggressive lots and aggressors by sign, lots that came to and were cancelled from the best quotes (bid,
+ask), and last the doubled mid, which is a value and not a total."""
 
 S_HEAD: Final = 0
 S_COUNTER: Final = 1
@@ -50,10 +50,10 @@ S_GROUP_BID: Final = 14
 S_GROUP_ASK: Final = 15
 S_GROUP_TRADED: Final = 16
 S_COUNT: Final = 17
-"""Index into ``at``: ring rows pushed, events since the last row, doubled reference price, when it was first known or last
-moved and whether it moved, last execution's price, sign and time, exchange time of the last buying and selling aggressor, time of
-the pending points, time the decayed counts stand at, start of the unbroken record (-1: none), whether ``top`` is known,
-lots executed against bid and ask in the open group, whether the open group traded."""
+"""Index into ``at``: ring rows pushed, events since the last row, doubled reference price, when it was first known or
+last moved and whether it moved, last execution's price, sign and time, exchange time of the last buying and selling
+aggressor, time of the pending points, time the decayed counts stand at, start of the unbroken record (-1: none), whether
+``top`` is known, lots executed against bid and ask in the open group, whether the open group traded."""
 
 NEVER: Final = np.iinfo(np.int64).min
 """A time before all times."""
@@ -62,8 +62,8 @@ NEVER: Final = np.iinfo(np.int64).min
 class FeatureState(NamedTuple):
     """State of the feature fold of one instrument, with W windows, D decays, L levels and C total columns.
 
-    Window sums are differences of running int64 totals: ``total`` minus the ring row that was current when the window began.
-    They are exact, so they do not depend on where a batch was cut.
+    Window sums are differences of running int64 totals: ``total`` minus the ring row that was current when the window
+    began. They are exact, so they do not depend on where a batch was cut.
 
     Attributes
     ----------
@@ -82,8 +82,8 @@ class FeatureState(NamedTuple):
     tails : int64 array, shape (W,)
         Ring row (counted from the start) at which each window begins.
     grid : int64 array, shape (W, 4)
-        Fixed grid of each window: next boundary (-1: not started), doubled mid at the last boundary, cells filled (at most
-        24), position of the next cell.
+        Fixed grid of each window: next boundary (-1: not started), doubled mid at the last boundary, cells filled (at
+        most 24), position of the next cell.
     grid_total : int64 array, shape (W, 2)
         Buying and selling lots at the last boundary.
     cells : int64 array, shape (W, 24, 3)
