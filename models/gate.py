@@ -273,7 +273,7 @@ def _sharpe_of(evidence: Evidence, gate: GateSettings, name: str) -> Sharpe:
     pnl = evidence.pnl[name]
     days = max(len(evidence.days), 1)
     if days >= DAILY_FROM_DAYS:
-        daily = np.bincount(evidence.day, weights=pnl, minlength=days)
+        daily: Float64 = np.asarray(np.bincount(evidence.day, weights=pnl, minlength=days), dtype=np.float64)
         return sharpe(daily, period_ns=NS_PER_DAY, periods_per_year=evidence.sessions_per_year)
     holding = evidence.holding_ns.get(name, 0.0)
     step = max(1, math.ceil(holding / gate.clock_ns)) if math.isfinite(holding) else 1
@@ -281,7 +281,7 @@ def _sharpe_of(evidence: Evidence, gate: GateSettings, name: str) -> Sharpe:
     # Intervals never straddle two sessions; the last of a session may be shorter.
     group = evidence.day.astype(np.int64) * (len(pnl) + 1) + (np.arange(len(pnl)) - first) // step
     _, index = np.unique(group, return_inverse=True)
-    grouped = np.bincount(index, weights=pnl) if len(pnl) else np.zeros(0)
+    grouped: Float64 = np.asarray(np.bincount(index, weights=pnl) if len(pnl) else [], dtype=np.float64)
     return sharpe(
         grouped,
         period_ns=step * gate.clock_ns,
