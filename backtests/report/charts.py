@@ -71,7 +71,7 @@ def line_chart(
     height: int = 250,
     label: str,
     fill: bool = False,
-    tick: Callable[[float], str] = numbers.money,
+    tick: Callable[[float], str] = numbers.axis,
     points: int = 420,
 ) -> str:
     """Return curves over a common index, zero line drawn, with a cross-hair where scripts run.
@@ -140,7 +140,7 @@ def line_chart(
     return _svg(width, height, "".join(parts), "lines", label, extra)
 
 
-def histogram(values: Sequence[float], *, width: int = 560, height: int = 250, bins: int = 41, label: str) -> str:
+def histogram(values: Sequence[float], *, width: int = 560, height: int = 250, bins: int = 40, label: str) -> str:
     """Return a histogram with losses and gains in their colours; mean marked, outer 1 % in the end bins."""
     finite = sorted(v for v in values if math.isfinite(v))
     if len(finite) < 2:
@@ -163,7 +163,7 @@ def histogram(values: Sequence[float], *, width: int = 560, height: int = 250, b
             continue
         x, h = left + plot_w * k / bins, plot_h * count / most
         lower = -reach + k * step
-        css = "gain" if lower + step / 2 > 1e-12 else "loss" if lower + step / 2 < -1e-12 else "neutral"
+        css = "gain" if k >= bins / 2 else "loss"
         where = f"{numbers.money(lower)} to {numbers.money(lower + step)}"
         parts.append(
             f'<rect class="bar {css}" x="{x + 0.5:.1f}" y="{top + plot_h - h:.1f}" width="{plot_w / bins - 1:.1f}" '
@@ -171,10 +171,8 @@ def histogram(values: Sequence[float], *, width: int = 560, height: int = 250, b
         )
     for value in nice_ticks(-reach, reach, 5):
         x = left + plot_w * (value + reach) / (2 * reach)
-        anchor = "middle"
-        parts.append(
-            f'<text class="tick" x="{x:.1f}" y="{height - 8}" text-anchor="{anchor}">{numbers.money(value)}</text>'
-        )
+        text = f'text-anchor="middle">{numbers.axis(value)}</text>'
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{height - 8}" {text}')
     mean = sum(finite) / len(finite)
     x = left + plot_w * (min(max(mean, -reach), reach) + reach) / (2 * reach)
     side, anchor = (6, "start") if x < width * 0.7 else (-6, "end")

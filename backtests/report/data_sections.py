@@ -22,10 +22,10 @@ def quality(record: NightRecord) -> str:
         f"<b>{len(refused):,} in {term('quarantine')}</b>, {sum(p.checks_passed for p in found):,} checks passed, "
         f"{sum(p.checks_failed for p in found):,} failed, {sum(p.rows for p in found):,} rows."
     )
-    body = _matrix(found)
-    if refused or warned:
-        body += card("What the audits said", _reasons([*refused, *warned]))
-    return section("quality", "Data quality", body + _signals(record), lead)
+    words = _reasons([*refused, *warned]) if refused or warned else absent("Every check of every partition passed.")
+    beside = card("What the audits said", words) + _signals(record)
+    body = f'<div class="beside">{_matrix(found)}<div>{beside}</div></div>'
+    return section("quality", "Data quality", body, lead)
 
 
 def _matrix(found: tuple[PartitionQuality, ...]) -> str:
@@ -64,21 +64,15 @@ def _matrix_cell(p: PartitionQuality | None) -> str:
 
 
 def _reasons(items: list[PartitionQuality]) -> str:
-    columns = (Column("partition"), Column(""), Column("bad rows", True), Column("why"))
-    rows = [
-        Row(
-            (
-                f"{escape(p.asset)} · {escape(p.symbol or 'all')} · {numbers.day(p.day)}",
-                badge(p.status, "bad") if p.status == "quarantined" else badge("warning", "warn"),
-                numbers.integer(p.bad_rows),
-                escape("; ".join(p.reasons)),
-            )
-        )
-        for p in items[:30]
-    ]
-    more = len(items) - len(rows)
-    rows += [Row((f"and {more:,} more", "", "", ""))] if more else []
-    return table(columns, [Group("", rows)], "plain reasons")
+    shown = items[:20]
+    lines = []
+    for p in shown:
+        label = badge(p.status, "bad") if p.status == "quarantined" else badge("warning", "warn")
+        where = f"<b>{escape(p.asset)}</b> · {escape(p.symbol or 'all')} · {numbers.day(p.day)}"
+        rows = f" · {p.bad_rows:,} bad rows" if p.bad_rows else ""
+        lines.append(f'<div class="audit">{label} {where}{rows}<p>{escape("; ".join(p.reasons))}</p></div>')
+    more = len(items) - len(shown)
+    return "".join(lines) + (f'<p class="card-note">and {more:,} more</p>' if more else "")
 
 
 def _signals(record: NightRecord) -> str:

@@ -284,7 +284,7 @@ def _diagnosis(item: Diagnosis) -> str:
         ("down", [(p.predicted, p.observed, p.count) for p in item.down]),
         ("up", [(p.predicted, p.observed, p.count) for p in item.up]),
     ]
-    picture = charts.calibration(curves, label=f"calibration of {item.name}")
+    picture = charts.calibration(curves, size=180, label=f"calibration of {item.name}")
     head = "".join(f"<th scope='col'>{name}</th>" for name in CLASSES)
     lines = []
     for name, counts in zip(CLASSES, item.confusion, strict=False):
@@ -294,9 +294,9 @@ def _diagnosis(item: Diagnosis) -> str:
             f'class="{"deep" if count / total > 0.55 else ""}">{100 * count / total:.0f}</td>'
             for count in counts
         )
-        lines.append(f"<tr><th scope='row'>{name}</th>{cells}<td class='count'>{sum(counts):,}</td></tr>")
-    top = f"<thead><tr><th></th>{head}<th class='count'>rows</th></tr></thead>"
+        lines.append(f"<tr><th scope='row'>{name}</th>{cells}</tr>")
+    top = f"<thead><tr><th></th>{head}</tr></thead>"
     grid = f"<table class='confusion'>{top}<tbody>{''.join(lines)}</tbody></table>"
     title = f"{escape(item.name)} {badge('baseline', 'quiet') if item.kind == 'baseline' else ''}"
-    note = f"{term('ECE')} {numbers.decimal(item.ece, 3)}"
+    note = f"{term('ECE')} {numbers.decimal(item.ece, 3)} · {sum(map(sum, item.confusion)):,} rows"
     return card(title, f'<div class="pair">{picture}{grid}</div>', note, item.kind)

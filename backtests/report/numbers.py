@@ -54,6 +54,11 @@ def money(value: float | None, *, plus: bool = True) -> str:
     return decimal(value, 2 if abs(value) < 1_000 else 0, plus=plus)
 
 
+def axis(value: float) -> str:
+    """Return a round number as an axis says it: no more digits than it has."""
+    return _signed(f"{value + 0.0:,.6g}" if abs(value) < 10_000 else f"{value:,.0f}")
+
+
 def tone(value: float | None) -> str:
     """Return the CSS class of a gain, a loss, or neither."""
     if value is None or not math.isfinite(value) or value == 0:

@@ -67,7 +67,7 @@ def promoted_night() -> NightRecord:
         status=Status(
             kind="champion",
             headline="Champion: transformer, promoted tonight",
-            reason="Beats cash and all five baselines, pays under the pessimistic queue, 5 test days, 1,400 round trips.",
+            reason="Beats cash and every baseline, pays under the pessimistic queue, 1,400 round trips.",
             model="transformer",
             bundle_sha256="7c0fd1a2" * 8,
             since=SESSIONS[8].date,
@@ -100,17 +100,39 @@ def promoted_night() -> NightRecord:
             capital=100_000.0,
         ),
         band=(
-            BandRow(queue_model="risk averse", latency="×4", net_pnl=1204.4, fees=212.0, fills=2_611, max_drawdown=402.0,
-                    role="pessimistic"),
-            BandRow(queue_model="risk averse", latency="median", net_pnl=1587.1, fees=214.2, fills=2_640, max_drawdown=371.5),
-            BandRow(queue_model="probabilistic", latency="median", net_pnl=1642.0, fees=214.4, fills=2_655,
-                    max_drawdown=365.0, role="optimistic"),
+            BandRow(
+                queue_model="risk averse",
+                latency="×4",
+                net_pnl=1204.4,
+                fees=212.0,
+                fills=2_611,
+                max_drawdown=402.0,
+                role="pessimistic",
+            ),
+            BandRow(
+                queue_model="risk averse", latency="median", net_pnl=1587.1, fees=214.2, fills=2_640, max_drawdown=371.5
+            ),
+            BandRow(
+                queue_model="probabilistic",
+                latency="median",
+                net_pnl=1642.0,
+                fees=214.4,
+                fills=2_655,
+                max_drawdown=365.0,
+                role="optimistic",
+            ),
         ),
         paper=_paper(rng, "champion"),
         parity=(
-            ParityCheck(name="executor's feature rows equal the stored ones", passed=True, compared=13_104, different=0),
-            ParityCheck(name="fills from journaled forecasts equal the paper fills", passed=True, compared=412, different=0),
-            ParityCheck(name="recomputed forecasts equal the journaled ones", passed=True, compared=13_104, different=0),
+            ParityCheck(
+                name="executor's feature rows equal the stored ones", passed=True, compared=13_104, different=0
+            ),
+            ParityCheck(
+                name="fills from journaled forecasts equal the paper fills", passed=True, compared=412, different=0
+            ),
+            ParityCheck(
+                name="recomputed forecasts equal the journaled ones", passed=True, compared=13_104, different=0
+            ),
         ),
         partitions=_partitions(),
         features=_features(rng),
@@ -227,7 +249,9 @@ def _league(rng: np.random.Generator, curves: list[PnlCurve]) -> tuple[LeagueRow
             LeagueRow(
                 name=curve.name,
                 kind=curve.kind,
-                mcc=0.0 if curve.name == "majority" else float(rng.uniform(0.12, 0.2) if good else rng.uniform(-0.01, 0.09)),
+                mcc=0.0
+                if curve.name == "majority"
+                else float(rng.uniform(0.12, 0.2) if good else rng.uniform(-0.01, 0.09)),
                 balanced_accuracy=float(rng.uniform(0.4, 0.46) if good else rng.uniform(0.33, 0.38)),
                 macro_f1=float(rng.uniform(0.36, 0.44) if good else rng.uniform(0.24, 0.32)),
                 log_loss=float(rng.uniform(0.86, 0.9) if good else rng.uniform(0.91, 0.97)),
@@ -247,16 +271,58 @@ def _league(rng: np.random.Generator, curves: list[PnlCurve]) -> tuple[LeagueRow
 
 def _controls() -> tuple[ControlRow, ...]:
     return (
-        ControlRow(world="n0", expects="refuse", runs=200, promoted=1, runs_total=1_600, promoted_total=9, bound_low=0.0026,
-                   bound_high=0.0107),
-        ControlRow(world="n1", expects="refuse", runs=2, promoted=0, runs_total=24, promoted_total=0, bound_low=0.0,
-                   bound_high=0.142),
-        ControlRow(world="n2", expects="refuse", runs=2, promoted=0, runs_total=16, promoted_total=0, bound_low=0.0,
-                   bound_high=0.206),
-        ControlRow(world="planted", expects="promote", strength=0.5, runs=2, promoted=2, runs_total=24, promoted_total=23,
-                   bound_low=0.79, bound_high=0.999),
-        ControlRow(world="planted", expects="promote", strength=1.0, runs=2, promoted=2, runs_total=24, promoted_total=24,
-                   bound_low=0.858, bound_high=1.0),
+        ControlRow(
+            world="n0",
+            expects="refuse",
+            runs=200,
+            promoted=1,
+            runs_total=1_600,
+            promoted_total=9,
+            bound_low=0.0026,
+            bound_high=0.0107,
+        ),
+        ControlRow(
+            world="n1",
+            expects="refuse",
+            runs=2,
+            promoted=0,
+            runs_total=24,
+            promoted_total=0,
+            bound_low=0.0,
+            bound_high=0.142,
+        ),
+        ControlRow(
+            world="n2",
+            expects="refuse",
+            runs=2,
+            promoted=0,
+            runs_total=16,
+            promoted_total=0,
+            bound_low=0.0,
+            bound_high=0.206,
+        ),
+        ControlRow(
+            world="planted",
+            expects="promote",
+            strength=0.5,
+            runs=2,
+            promoted=2,
+            runs_total=24,
+            promoted_total=23,
+            bound_low=0.79,
+            bound_high=0.999,
+        ),
+        ControlRow(
+            world="planted",
+            expects="promote",
+            strength=1.0,
+            runs=2,
+            promoted=2,
+            runs_total=24,
+            promoted_total=24,
+            bound_low=0.858,
+            bound_high=1.0,
+        ),
     )
 
 
@@ -300,10 +366,14 @@ def _paper(rng: np.random.Generator, mode: Literal["champion", "shadow"]) -> Pap
         max_drawdown=88.0,
         risk_events=(
             RiskEvent(ts_ns=clock[40], kind="refused: position limit", symbol="ALFA", detail="buy 1, at 10 of 10 lots"),
-            RiskEvent(ts_ns=clock[233], kind="refused: order rate", symbol="DELTA", detail="21st order within a second"),
+            RiskEvent(
+                ts_ns=clock[233], kind="refused: order rate", symbol="DELTA", detail="21st order within a second"
+            ),
         ),
         instruments=tuple(
-            PaperInstrument(symbol=s, fills=82, bought_lots=41, sold_lots=41, net_pnl=float(rng.normal(60, 80)), fees=7.7)
+            PaperInstrument(
+                symbol=s, fills=82, bought_lots=41, sold_lots=41, net_pnl=float(rng.normal(60, 80)), fees=7.7
+            )
             for s in SYMBOLS
         ),
         forecast_p50_us=182.0,
