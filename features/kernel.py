@@ -1,7 +1,7 @@
 """The feature kernel: one pass over events that keeps the state, and the values of a row where one is sampled.
 
-Everything that a row is made of is exact int64 arithmetic on totals and fixed grids, or an exponential count whose state
-moves only at points: no value depends on where the stream was cut into batches.
+Everything that a row is made of is exact int64 arithmetic on totals and fixed grids, or an exponential count whose
+state moves only at points: no value depends on where the stream was cut into batches.
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from numba import njit
 
 from features.aggressors import KIND_BUY, KIND_MID_DOWN, KIND_MID_UP, KIND_SELL, aggressor_sign, is_execution
-from features.spec import CELLS, FORGOTTEN, LEVELS
+from features.spec import CELLS, FORGOTTEN, LEVELS, MIDDLE
 from features.state import (
     C_ARRIVE,
     C_BUY_LOTS,
@@ -63,7 +63,6 @@ class Plan(NamedTuple):
 
     windows: Int64
     decays: Float64
-    middle: int
     every: int
     open_ns: int
     close_ns: int
@@ -390,8 +389,8 @@ def _write_values(plan: Plan, state: FeatureState, now: int, out: Float64) -> No
     column = 8 + 6 * spans
     _write_longest_grid(plan, state, depth, out, column)
     column += 3
-    middle = state.ring[state.tails[plan.middle] & mask]
-    if state.ring_ts[state.tails[plan.middle] & mask] <= now - plan.windows[plan.middle]:
+    middle = state.ring[state.tails[MIDDLE] & mask]
+    if state.ring_ts[state.tails[MIDDLE] & mask] <= now - plan.windows[MIDDLE]:
         if plan.has_book:
             for family in range(2):
                 first = C_ARRIVE if family == 0 else C_CANCEL
@@ -400,8 +399,8 @@ def _write_values(plan: Plan, state: FeatureState, now: int, out: Float64) -> No
                 out[column + family] = (bids - asks) / max(bids + asks, 1)
         noise = 1e4 * plan.tick_units / mid2
         volatility = out[8 + 6 * spans - 1]
-        scale = math.sqrt(plan.windows[plan.middle] / longest_ns) * volatility
-        out[column + 3] = out[8 + plan.middle] / math.sqrt(scale * scale + noise * noise)
+        scale = math.sqrt(plan.windows[MIDDLE] / longest_ns) * volatility
+        out[column + 3] = out[8 + MIDDLE] / math.sqrt(scale * scale + noise * noise)
     if depth > 0.0:
         bought = total[C_BUY_LOTS] - base[C_BUY_LOTS]
         sold = total[C_SELL_LOTS] - base[C_SELL_LOTS]

@@ -1,8 +1,8 @@
 """Labels: what the mid did after a decision could have reached the venue. Offline only: they look ahead.
 
-The default label is executable. It begins where an order decided on the row would arrive, ends a horizon later, and counts
-as a move only beyond half the spread at the decision plus the taker fee. The classic forms are for comparison with the
-literature.
+The default label is executable. It begins where an order decided on the row would arrive, ends a horizon later, and
+counts as a move only beyond half the spread at the decision plus the taker fee. The classic forms are for comparison
+with the literature.
 """
 
 from dataclasses import dataclass
@@ -116,10 +116,10 @@ def executable_labels(
     Returns
     -------
     pl.DataFrame
-        Columns of :data:`LABEL_SCHEMA`. The label is missing (``LABEL_MISSING``, NaN, ``NEVER_KNOWN``) across a gap, halt
-        or CLEAR, beyond the session, on a one-sided book, and where no event after the window has been received. The
-        entry quotes are the venue's own at the exchange time ``arrive_ns``, 0 lots where there were none. An instrument
-        that is not traded has no labels.
+        Columns of :data:`LABEL_SCHEMA`. The label is missing (``LABEL_MISSING``, NaN, ``NEVER_KNOWN``) across a gap,
+        halt or CLEAR, beyond the session, on a one-sided book, and where no event after the window has been received.
+        The entry quotes are the venue's own at the exchange time ``arrive_ns``, 0 lots where there were none. An
+        instrument that is not traded has no labels.
     """
     ts_recv = rows.key("ts_recv")
     arrive = ts_recv + latency.to_venue_ns
@@ -200,8 +200,8 @@ def smoothed_labels(
 ) -> pl.DataFrame:
     """Return the smoothed label of DeepLOB on the event clock: mean mid after the row minus mean mid before it.
 
-    Both means run over the event groups of one horizon, ``(t, t + h]`` and ``(t - h, t]``. Part of the move has happened
-    when the row is taken, so a forecast that only repeats the last label does well on it: for comparison only.
+    Both means run over the event groups of one horizon, ``(t, t + h]`` and ``(t - h, t]``. Part of the move has
+    happened when the row is taken, so a forecast that only repeats the last label does well on it: for comparison only.
 
     Returns
     -------

@@ -71,7 +71,6 @@ class FeaturePipeline:
         return Plan(
             windows=np.array(self.sampling.windows_ns, np.int64),
             decays=np.array(self.sampling.decays_per_s, np.float64),
-            middle=self.spec.middle,
             every=self.sampling.every_events,
             open_ns=self.session_open_ns,
             close_ns=self.session_close_ns,

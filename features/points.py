@@ -1,7 +1,7 @@
 """Point events: the four-dimensional point process that Hawkes models are fitted to.
 
-Executions of one exchange time and side are one aggressor; a change of the mid is judged at the end of an event group, on
-a two-sided book that is not crossed. The same definitions drive the ``hawkes_s_*`` features.
+Executions of one exchange time and side are one aggressor; a change of the mid is judged at the end of an event group,
+on a two-sided book that is not crossed. The same definitions drive the ``hawkes_s_*`` features.
 """
 
 from typing import Final, NamedTuple
@@ -30,7 +30,7 @@ P_SELL_GROUP: Final = 4
 
 
 class PointState(NamedTuple):
-    """State of the fold: the book, and int64 (5,) of doubled mid, last price, last sign, last buyer's and seller's time."""
+    """State of the fold: the book, and doubled mid, last price, last sign, last buyer's and last seller's time."""
 
     book: BookState
     at: Int64

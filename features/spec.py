@@ -20,6 +20,9 @@ LEVELS: Final = 5
 CELLS: Final = 24
 """Cells of the fixed time grid inside each window (realised volatility, Kyle's lambda, toxicity)."""
 
+MIDDLE: Final = 1
+"""Index of the window that features of the middle scale use: the second."""
+
 FORGOTTEN: Final = 1e-3
 """An exponentially decayed count is warm, and forgotten, at the lag where the weight is below this."""
 
@@ -44,7 +47,7 @@ class FeatureSpec:
     Raises
     ------
     ValueError
-        If the windows are not positive and strictly ascending, or a decay is not positive.
+        If there are not two windows or more, positive and strictly ascending, or a decay is not positive.
     """
 
     sampling: SamplingSettings
@@ -52,21 +55,16 @@ class FeatureSpec:
 
     def __post_init__(self) -> None:
         windows = self.sampling.windows_ns
-        if not windows or windows[0] < CELLS or any(b <= a for a, b in pairwise(windows)):
-            raise ValueError(f"windows_ns must be positive and strictly ascending, not {windows}")
+        if len(windows) < 2 or windows[0] < CELLS or any(b <= a for a, b in pairwise(windows)):
+            raise ValueError(f"windows_ns must be two or more, positive and strictly ascending, not {windows}")
         if not self.sampling.decays_per_s or min(self.sampling.decays_per_s) <= 0:
             raise ValueError(f"decays_per_s must be positive, not {self.sampling.decays_per_s}")
-
-    @property
-    def middle(self) -> int:
-        """Index of the window that single-window features of the middle scale use: the second, or the only one."""
-        return min(1, len(self.sampling.windows_ns) - 1)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """Names of the features, in the order in which the kernel writes them."""
         spans = [span_name(ns) for ns in self.sampling.windows_ns]
-        middle, longest = spans[self.middle], spans[-1]
+        middle, longest = spans[MIDDLE], spans[-1]
         names = ["spread_ticks", "spread_bps", "depth_imbalance_l1", "depth_imbalance_l2", "depth_imbalance_l3"]
         names += ["depth_imbalance_total", "weighted_mid_bps", f"depth_relative_{longest}"]
         for family in ("mid_return_bps", "ofi_best", "ofi_multi", "trade_imbalance", "trade_intensity"):

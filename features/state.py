@@ -28,9 +28,9 @@ C_ARRIVE: Final = LEVELS + 8
 C_CANCEL: Final = LEVELS + 10
 C_MID2: Final = LEVELS + 12
 C_COUNT: Final = LEVELS + 13
-"""Columns of ``total`` and of a ring row: order flow imbalance of each level, lots at the best quotes, lots and number of
-all levels, groups, aggressive lots and aggressors by sign, lots that came to and were cancelled from the best quotes (bid,
-ask), and last the doubled mid, which is a value and not a total."""
+"""Columns of ``total`` and of a ring row: order flow imbalance of each level, lots at the best quotes, lots and number
+of all levels, groups, aggressive lots and aggressors by sign, lots that came to and were cancelled from the best quotes
+(bid, ask), and last the doubled mid, which is a value and not a total."""
 
 S_HEAD: Final = 0
 S_COUNTER: Final = 1
@@ -52,8 +52,8 @@ S_GROUP_TRADED: Final = 16
 S_COUNT: Final = 17
 """Index into ``at``: ring rows pushed, events since the last row, doubled reference price, when it was first known or
 last moved and whether it moved, last execution's price, sign and time, exchange time of the last buying and selling
-aggressor, time of the pending points, time the decayed counts stand at, start of the unbroken record (-1: none), whether
-``top`` is known, lots executed against bid and ask in the open group, whether the open group traded."""
+aggressor, time of the pending points, time the decayed counts stand at, start of the unbroken record (-1: none),
+whether ``top`` is known, lots executed against bid and ask in the open group, whether the open group traded."""
 
 NEVER: Final = np.iinfo(np.int64).min
 """A time before all times."""
@@ -133,7 +133,8 @@ def empty_state(windows: int, decays: int) -> FeatureState:
 
 def copy_state(state: FeatureState) -> FeatureState:
     """Return a checkpoint: a copy that shares no memory with the state."""
-    return FeatureState(copy_book(state.book), *(array.copy() for array in state[1:]))
+    arrays = {name: getattr(state, name).copy() for name in FeatureState._fields if name != "book"}
+    return FeatureState(book=copy_book(state.book), **arrays)
 
 
 def grow_ring(state: FeatureState) -> FeatureState:
