@@ -1,0 +1,188 @@
+"""What nobody in the market sees: regimes, mood, news and the informed trader's episodes of one session."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+
+from marketdata.clock import NS_PER_S, Session
+from marketdata.settings import SimulatorSettings
+from marketdata.simulator.parameters import (
+    EPISODE_FLOW_S,
+    EPISODE_PEAK_RATE,
+    EPISODE_PUSH_S,
+    EPISODE_REST_S,
+    EPISODES_PER_HOUR,
+    MOOD_HALF_LIFE_S,
+    MOOD_UNITS_PER_S,
+    REGIME_ACTIVITY,
+    REGIME_MEAN_S,
+    REGIME_NEWS_VARIANCE,
+    STEP_S,
+    Character,
+)
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+
+BASE_SESSION_S = 23_400.0
+
+
+def generator(seed: int, day: date, stream: str) -> np.random.Generator:
+    """Return the generator of one named stream of a session; streams are independent of each other."""
+    digest = hashlib.sha256(f"{seed}/{day.isoformat()}/{stream}".encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
+
+@dataclass(frozen=True, slots=True)
+class Latent:
+    """The shared hidden state of a session, on the grid of ``STEP_S``.
+
+    Attributes
+    ----------
+    regime : int64 array, shape (G,)
+        Index into ``REGIMES``.
+    activity : float64 array, shape (G,)
+        Intraday curve times the regime's activity, mean near 1.
+    news_variance : float64 array, shape (G,)
+        Relative variance of the news a step, mean near 1.
+    common : float64 array, shape (G,)
+        Standard normal common news a step.
+    mood, slow_mood : float64 array, shape (G,)
+        Standardised mood of the market and of the slow signals; the same array where the world ties them together.
+    """
+
+    regime: Int64
+    activity: Float64
+    news_variance: Float64
+    common: Float64
+    mood: Float64
+    slow_mood: Float64
+
+    @property
+    def steps(self) -> int:
+        """Steps of the session's grid."""
+        return len(self.regime)
+
+
+@dataclass(frozen=True, slots=True)
+class Episodes:
+    """The informed episodes of one instrument; one entry an episode, times in seconds from the open.
+
+    The informed trader buys (``direction`` 1) or sells (-1) from ``start_s`` on, ever faster, until the efficient price moves
+    by ``direction * move_units`` between ``push_s`` and ``push_s + EPISODE_PUSH_S``.
+    """
+
+    start_s: Float64
+    push_s: Float64
+    direction: Int64
+    move_units: float
+
+    def __len__(self) -> int:
+        return len(self.start_s)
+
+
+def intraday_curve(steps: int) -> Float64:
+    """Return the U-shape of activity over the session, mean 1."""
+    share = (np.arange(steps) + 0.5) / steps
+    curve = 0.7 + 0.75 * (2 * share - 1) ** 2 + 0.6 * np.exp(-share / 0.04)
+    return curve / curve.mean()
+
+
+def _regime_path(rng: np.random.Generator, steps: int) -> Int64:
+    path = np.empty(steps, np.int64)
+    now = int(rng.choice(3, p=[0.35, 0.5, 0.15]))
+    filled = 0
+    while filled < steps:
+        stay = max(1, int(rng.exponential(REGIME_MEAN_S[now]) / STEP_S))
+        path[filled : filled + stay] = now
+        filled += stay
+        now = int(rng.integers(2)) * 2 if now == 1 else 1
+    return path
+
+
+def _mood_path(rng: np.random.Generator, steps: int) -> Float64:
+    """Return a stationary Ornstein-Uhlenbeck path with variance 1, drawn once a minute and joined by lines."""
+    minutes = int(steps * STEP_S / 60.0) + 2
+    keep = 0.5 ** (60.0 / MOOD_HALF_LIFE_S)
+    draws = rng.standard_normal(minutes)
+    values = np.empty(minutes)
+    values[0] = draws[0]
+    for k in range(1, minutes):
+        values[k] = keep * values[k - 1] + np.sqrt(1 - keep * keep) * draws[k]
+    return np.interp(np.arange(steps) * STEP_S, np.arange(minutes) * 60.0, values)
+
+
+def draw_latent(simulator: SimulatorSettings, session: Session) -> Latent:
+    """Return the shared hidden state of a session."""
+    steps = max(1, int((session.close_ns - session.open_ns) / NS_PER_S / STEP_S))
+    regime = _regime_path(generator(simulator.seed, session.date, "regime"), steps)
+    curve = intraday_curve(steps)
+    mood = _mood_path(generator(simulator.seed, session.date, "mood"), steps)
+    tied = simulator.world == "market"
+    slow = mood if tied else _mood_path(generator(simulator.seed, session.date, "slow mood"), steps)
+    return Latent(
+        regime=regime,
+        activity=curve * np.array(REGIME_ACTIVITY)[regime],
+        news_variance=curve * np.array(REGIME_NEWS_VARIANCE)[regime],
+        common=generator(simulator.seed, session.date, "common news").standard_normal(steps),
+        mood=np.zeros(steps) if simulator.world == "n1" else mood,
+        slow_mood=slow,
+    )
+
+
+def draw_episodes(rng: np.random.Generator, duration_s: float, pace: float, move_units: float) -> Episodes:
+    """Return an instrument's informed episodes: Poisson starts, but never one within another.
+
+    Parameters
+    ----------
+    pace : float
+        Activity relative to the default; a slower market has fewer episodes, a faster one no more of them.
+    move_units : float
+        Repricing that ends an episode; may be 0 or negative (the informed trader is wrong).
+    """
+    shortest, longest = EPISODE_FLOW_S
+    busy = 0.5 * (shortest + longest) + EPISODE_PUSH_S + EPISODE_REST_S
+    gap = max(3_600.0 / (EPISODES_PER_HOUR * min(1.0, pace)) - busy, 1.0)
+    starts, pushes, directions = [], [], []
+    now = 20.0 + rng.exponential(gap)
+    while True:
+        flow = rng.uniform(shortest, longest)
+        if now + flow + EPISODE_PUSH_S + EPISODE_REST_S > duration_s:
+            break
+        starts.append(now)
+        pushes.append(now + flow)
+        directions.append(1 if rng.random() < 0.5 else -1)
+        now += flow + EPISODE_PUSH_S + EPISODE_REST_S + rng.exponential(gap)
+    return Episodes(np.array(starts), np.array(pushes), np.array(directions, np.int64), move_units)
+
+
+def informed_rate(episodes: Episodes, steps: int) -> Float64:
+    """Return the informed market orders a second on the grid; negative where they sell."""
+    rate = np.zeros(steps)
+    for start, push, direction in zip(episodes.start_s, episodes.push_s, episodes.direction, strict=True):
+        first, last = int(start / STEP_S), min(int(push / STEP_S), steps)
+        share = (np.arange(first, last) * STEP_S - start) / (push - start)
+        rate[first:last] = direction * EPISODE_PEAK_RATE * (0.06 + 0.94 * np.clip(share, 0.0, 1.0) ** 2)
+    return rate
+
+
+def pushes_on_grid(push_s: Float64, move_units: Float64, steps: int) -> Float64:
+    """Return the efficient price's informed move a step: each move spread evenly over ``EPISODE_PUSH_S``."""
+    edges = np.arange(steps + 1) * STEP_S
+    total = np.zeros(steps + 1)
+    for push, move in zip(push_s, move_units, strict=True):
+        first = max(0, int(push / STEP_S) - 1)
+        last = min(steps + 1, int((push + EPISODE_PUSH_S) / STEP_S) + 3)
+        total[first:last] += move * np.clip((edges[first:last] - push) / EPISODE_PUSH_S, 0.0, 1.0)
+        total[last:] += move
+    return np.diff(total)
+
+
+def news_on_grid(latent: Latent, character: Character, own: Float64, pace: float) -> Float64:
+    """Return the efficient price's news a step in price units: common part, own part and the mood's tilt."""
+    scale = character.news_units * np.sqrt(pace * STEP_S / BASE_SESSION_S * latent.news_variance)
+    mixed = np.sqrt(character.common_share) * latent.common + np.sqrt(1 - character.common_share) * own
+    return scale * mixed + MOOD_UNITS_PER_S * STEP_S * latent.mood
