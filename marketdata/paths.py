@@ -41,6 +41,11 @@ class DataRoot:
         return self.path / ".init.lock"
 
     @property
+    def initialised_mark(self) -> Path:
+        """File that is written last when the root is made: with it, the root is whole."""
+        return self.path / ".initialised"
+
+    @property
     def dagster_home(self) -> Path:
         """DAGSTER_HOME of the root."""
         return self.path / "dagster"
