@@ -1,7 +1,7 @@
 """The paper ledger in SQLite (WAL): sessions, orders, fills, equity, positions and risk events, written while trading.
 
 The journal is the truth and replays; the ledger is what people and pages query while the executor runs. One transaction
-a batch: a reader sees the state before a batch or after it, and after a crash the ledger is made again from the journal.
+a batch: a reader sees the state before a batch or after it; after a crash the ledger is made again from the journal.
 """
 
 import sqlite3
@@ -60,7 +60,8 @@ CREATE TABLE IF NOT EXISTS positions (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS risk_events (
     session_id TEXT NOT NULL, sequence INTEGER NOT NULL, ts_ns INTEGER NOT NULL, kind TEXT NOT NULL,
-    reason TEXT NOT NULL, symbol TEXT NOT NULL, order_id INTEGER NOT NULL, side INTEGER NOT NULL, size_lots INTEGER NOT NULL,
+    reason TEXT NOT NULL, symbol TEXT NOT NULL, order_id INTEGER NOT NULL, side INTEGER NOT NULL,
+    size_lots INTEGER NOT NULL,
     PRIMARY KEY (session_id, sequence)
 ) STRICT;
 """
