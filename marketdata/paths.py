@@ -127,9 +127,24 @@ class DataRoot:
         """Return the quarantine folder of a partition."""
         return self._partition("quarantine", key)
 
+    @property
+    def published_folder(self) -> Path:
+        """Folder of all published partitions."""
+        return self.path / "published"
+
+    @property
+    def quarantine_folder(self) -> Path:
+        """Folder of all partitions in quarantine."""
+        return self.path / "quarantine"
+
+    @property
+    def nights(self) -> Path:
+        """Folder of all nights."""
+        return self.path / "nights"
+
     def night(self, day: date) -> Path:
         """Return the folder of a night's own results (scores, forecasts, evidence, side files)."""
-        return self.path / "nights" / day.isoformat()
+        return self.nights / day.isoformat()
 
     def report(self, day: date) -> Path:
         """Return the HTML report of a night."""
