@@ -79,7 +79,9 @@ class Dataset:
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> "Dataset":
         """Return the chosen rows (mask or ascending indices); sessions and instruments stay."""
-        changes = {f.name: getattr(self, f.name)[rows] for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray)}
+        changes = {
+            f.name: getattr(self, f.name)[rows] for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray)
+        }
         return replace(self, **changes)
 
     def column(self, name: str) -> npt.NDArray[np.float32]:

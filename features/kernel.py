@@ -117,6 +117,9 @@ def _roll_grid(plan: Plan, state: FeatureState, w: int, now: int) -> None:
     total = state.total
     passed = (now - grid[w, 0]) // cell + 1
     for step in range(min(passed, CELLS + 1)):
+        if grid[w, 2] < 0:  # the first boundary only anchors the grid: the part before it is no whole cell
+            grid[w, 2] = 0
+            continue
         here = state.cells[w, grid[w, 3]]
         if step == 0:
             bought = total[C_BUY_LOTS] - state.grid_total[w, 0]
@@ -147,7 +150,7 @@ def _set_mid(plan: Plan, state: FeatureState, mid2: int, now: int) -> None:
             cell = plan.windows[w] // CELLS
             state.grid[w, 0] = (now // cell + 1) * cell
             state.grid[w, 1] = mid2
-            state.grid[w, 2] = 0
+            state.grid[w, 2] = -1
             state.grid[w, 3] = 0
             state.grid_total[w, 0] = state.total[C_BUY_LOTS]
             state.grid_total[w, 1] = state.total[C_SELL_LOTS]
@@ -331,7 +334,8 @@ def _write_counts(plan: Plan, state: FeatureState, now: int, out: Float64, colum
     decays = len(plan.decays)
     for k in range(4):
         for d in range(decays):
-            if at[S_SINCE] >= 0 and math.exp(-plan.decays[d] * 1e-9 * (now - at[S_SINCE])) <= FORGOTTEN:
+            is_there = plan.has_book or k < KIND_MID_UP
+            if is_there and at[S_SINCE] >= 0 and math.exp(-plan.decays[d] * 1e-9 * (now - at[S_SINCE])) <= FORGOTTEN:
                 value = state.decayed[k, d]
                 since = at[S_ANCHOR_TS]
                 if at[S_PENDING_TS] != NEVER and now > at[S_PENDING_TS]:
@@ -406,7 +410,10 @@ def _write_values(plan: Plan, state: FeatureState, now: int, out: Float64) -> No
         sold = total[C_SELL_LOTS] - base[C_SELL_LOTS]
         out[column + 2] = (bought - sold) / depth
     column += 4
-    out[column] = at[S_TRADE_SIGN] if at[S_TRADE_TS] > now - longest_ns else 0.0
+    if at[S_TRADE_TS] > now - longest_ns:
+        out[column] = at[S_TRADE_SIGN]
+    elif is_full:
+        out[column] = 0.0
     if at[S_MID_MOVED] or now - at[S_MID_TS] >= longest_ns:
         out[column + 1] = min(now - at[S_MID_TS], longest_ns) / longest_ns
     column = _write_counts(plan, state, now, out, column + 2)

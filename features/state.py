@@ -83,7 +83,7 @@ class FeatureState(NamedTuple):
         Ring row (counted from the start) at which each window begins.
     grid : int64 array, shape (W, 4)
         Fixed grid of each window: next boundary (-1: not started), doubled mid at the last boundary, cells filled (at
-        most 24), position of the next cell.
+        most 24; -1: before the first boundary), position of the next cell.
     grid_total : int64 array, shape (W, 2)
         Buying and selling lots at the last boundary.
     cells : int64 array, shape (W, 24, 3)

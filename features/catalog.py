@@ -1,0 +1,156 @@
+"""The catalogue of raw features, written out: what each column is, in which unit, and how long it takes to be known."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from features.aggressors import KIND_NAMES
+from features.spec import CELLS, LEVELS, MIDDLE, FeatureSpec, forget_ns, span_name
+
+CKS_2014: Final = "Cont, Kukanov, Stoikov (2014). The price impact of order book events. J. Fin. Econometrics 12(1)."
+CCZ_2023: Final = "Cont, Cucuringu, Zhang (2023). Cross-impact of order flow imbalance. Quantitative Finance 23(10)."
+BNS_2004: Final = "Barndorff-Nielsen, Shephard (2004). Power and bipower variation. J. Fin. Econometrics 2(1)."
+KYLE_1985: Final = "Kyle (1985). Continuous auctions and insider trading. Econometrica 53(6)."
+ELO_2012: Final = "Easley, López de Prado, O'Hara (2012). Flow toxicity and liquidity. Rev. Fin. Studies 25(5)."
+BMM_2015: Final = (
+    "Bacry, Mastromatteo, Muzy (2015). Hawkes processes in finance. Market Microstructure and Liquidity 1(1)."
+)
+LR_1991: Final = "Lee, Ready (1991). Inferring trade direction from intraday data. J. Finance 46(2)."
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureEntry:
+    """One column of the feature rows.
+
+    Attributes
+    ----------
+    name : str
+        Column name.
+    unit : str
+        Unit of its values; ``1`` for pure numbers.
+    formula : str
+        What it is.
+    reference : str
+        Where it comes from; empty for the plain ones.
+    warmup_ns : int
+        How long after the start, or after a gap, it stays NaN at least.
+    memory_ns : int
+        How far back its value reaches.
+    needs_book : bool
+        Whether it is NaN on an instrument without a book.
+    """
+
+    name: str
+    unit: str
+    formula: str
+    reference: str
+    warmup_ns: int
+    memory_ns: int
+    needs_book: bool
+
+
+def catalogue(spec: FeatureSpec) -> tuple[FeatureEntry, ...]:
+    """Return one entry a column, in column order."""
+    windows = spec.sampling.windows_ns
+    entries = [*_book_entries(windows[-1]), *_window_entries(windows), *_flow_entries(windows), *_count_entries(spec)]
+    if spec.time_of_day:
+        share = "share u of the session that has passed"
+        entries.append(_instant("time_of_day", "1", share, needs_book=False))
+        entries.append(_instant("time_of_day_sin", "1", f"sin 2πu, u: {share}", needs_book=False))
+        entries.append(_instant("time_of_day_cos", "1", f"cos 2πu, u: {share}", needs_book=False))
+    return tuple(entries)
+
+
+def _instant(name: str, unit: str, formula: str, *, needs_book: bool = True) -> FeatureEntry:
+    return FeatureEntry(name, unit, formula, "", 0, 0, needs_book)
+
+
+def _windowed(name: str, unit: str, formula: str, reference: str, ns: int, *, needs_book: bool) -> FeatureEntry:
+    return FeatureEntry(name, unit, formula, reference, ns, ns, needs_book)
+
+
+def _grid(name: str, unit: str, formula: str, reference: str, ns: int, *, needs_book: bool) -> FeatureEntry:
+    """Return an entry on the fixed grid: the cells of one window, and up to one cell in which the row lies."""
+    cell = ns // CELLS
+    return FeatureEntry(name, unit, formula, reference, CELLS * cell, (CELLS + 1) * cell, needs_book)
+
+
+def _book_entries(longest: int) -> list[FeatureEntry]:
+    span = span_name(longest)
+    levels = [
+        _instant(f"depth_imbalance_l{m}", "1", f"(bid lots - ask lots) / (bid lots + ask lots) at level {m}")
+        for m in (1, 2, 3)
+    ]
+    relative = f"log of (best bid lots + best ask lots) over its mean at group ends in the last {span}"
+    return [
+        _instant("spread_ticks", "ticks", "best ask - best bid"),
+        _instant("spread_bps", "bps", "1e4 (best ask - best bid) / mid"),
+        *levels,
+        _instant("depth_imbalance_total", "1", f"(bid lots - ask lots) / (bid lots + ask lots) over {LEVELS} levels"),
+        _instant("weighted_mid_bps", "bps", "1e4 (size-weighted mid - mid) / mid, (qb Pa + qa Pb) / (qa + qb)"),
+        _windowed(f"depth_relative_{span}", "1", relative, "", longest, needs_book=True),
+    ]
+
+
+def _window_entries(windows: tuple[int, ...]) -> list[FeatureEntry]:
+    longest = windows[-1]
+    depth = "mean lots of a level in the window"
+    entries = []
+    for ns in windows:
+        text = f"1e4 (mid - mid {span_name(ns)} ago) / mid; last execution's price where there is no book"
+        entries.append(_windowed(f"mid_return_bps_{span_name(ns)}", "bps", text, "", ns, needs_book=False))
+    for ns in windows:
+        text = f"Σ e_n at the best level over {span_name(ns)} / {depth}"
+        entries.append(_windowed(f"ofi_best_{span_name(ns)}", "1", text, CKS_2014, ns, needs_book=True))
+    for ns in windows:
+        text = f"mean over {LEVELS} levels of Σ e_n over {span_name(ns)} / {depth}"
+        entries.append(_windowed(f"ofi_multi_{span_name(ns)}", "1", text, CCZ_2023, ns, needs_book=True))
+    for ns in windows:
+        text = f"(buying - selling aggressors' lots) / their sum over {span_name(ns)}; 0 without trades"
+        entries.append(_windowed(f"trade_imbalance_{span_name(ns)}", "1", text, LR_1991, ns, needs_book=False))
+    for ns in windows[:-1]:
+        text = f"log(1 + aggressors in {span_name(ns)}) - log(1 + as many as {span_name(longest)} had on average)"
+        name = f"trade_intensity_{span_name(ns)}"
+        entries.append(FeatureEntry(name, "1", text, "", longest, longest, False))
+    name = f"trade_intensity_{span_name(longest)}"
+    text = f"log(1 + aggressors in {span_name(longest)})"
+    entries.append(_windowed(name, "1", text, "", longest, needs_book=False))
+    for ns in windows:
+        text = f"sqrt(Σ squared mid moves over {CELLS} grid cells of {span_name(ns)}) / mid"
+        entries.append(_grid(f"realised_vol_bps_{span_name(ns)}", "bps", text, BNS_2004, ns, needs_book=False))
+    return entries
+
+
+def _flow_entries(windows: tuple[int, ...]) -> list[FeatureEntry]:
+    middle, longest = windows[MIDDLE], windows[-1]
+    short, long = span_name(middle), span_name(longest)
+    bipower = "π/2 Σ |r_j| |r_j-1| · n/(n-1) over Σ r_j², the share of variance without jumps; NaN without moves"
+    toxicity = f"Σ |signed lots| / Σ lots over {CELLS} time cells: VPIN's form on time cells, not volume buckets"
+    kyle = "slope of mid move (ticks) on signed lots over the grid, times the mean best depth"
+    arrival = f"(bid - ask) / sum of lots that came to the best quotes in {short}"
+    cancel = f"(bid - ask) / sum of lots cancelled from the best quotes in {short}"
+    signed = f"(buying - selling lots) in {long} / mean best depth"
+    momentum = f"return over {short} / sqrt(variance of the {long} grid scaled to {short} + one tick squared)"
+    age = f"time since the mid moved, cut at {long}, over {long}"
+    last = f"sign of the last aggressor; 0 if it is older than {long}"
+    return [
+        _grid(f"bipower_share_{long}", "1", bipower, BNS_2004, longest, needs_book=False),
+        _grid(f"toxicity_{long}", "1", toxicity, ELO_2012, longest, needs_book=False),
+        _grid(f"kyle_lambda_{long}", "ticks", kyle, KYLE_1985, longest, needs_book=True),
+        _windowed(f"arrival_imbalance_{short}", "1", arrival, "", middle, needs_book=True),
+        _windowed(f"cancel_imbalance_{short}", "1", cancel, "", middle, needs_book=True),
+        _windowed(f"signed_volume_{long}", "1", signed, "", longest, needs_book=True),
+        _grid(f"momentum_{short}", "1", momentum, "", longest, needs_book=False),
+        FeatureEntry("last_trade_sign", "1", last, LR_1991, 0, longest, False),
+        FeatureEntry("mid_age", "1", age, "", 0, longest, False),
+    ]
+
+
+def _count_entries(spec: FeatureSpec) -> list[FeatureEntry]:
+    entries = []
+    for kind in KIND_NAMES:
+        for k, decay in enumerate(spec.sampling.decays_per_s):
+            text = f"Σ exp(-{decay:g} (t - t_i)) over {kind.replace('_', ' ')} points strictly before t"
+            lag = forget_ns(decay)
+            needs_book = kind.startswith("mid")
+            entries.append(FeatureEntry(f"hawkes_s_{kind}_{k}", "1", text, BMM_2015, lag, lag, needs_book))
+    return entries
