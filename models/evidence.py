@@ -153,7 +153,7 @@ class Verdict:
     ----------
     verdict : "promote" or "refuse"
     reason : str
-        ``passed``, ``insufficient_evidence``, ``does_not_pay`` or ``not_better_than_baseline:<name>``.
+        ``promoted``, ``insufficient_evidence``, ``does_not_pay`` or ``not_better_than_baseline:<name>``.
     detail : str
         The reason in a sentence for a person.
     winner : str or None

@@ -42,7 +42,7 @@ MIN_INTERVALS: Final = 30
 INSUFFICIENT_EVIDENCE: Final = "insufficient_evidence"
 DOES_NOT_PAY: Final = "does_not_pay"
 NOT_BETTER: Final = "not_better_than_baseline"
-PASSED: Final = "passed"
+PROMOTED: Final = "promoted"
 
 
 @lru_cache(maxsize=1)
@@ -304,7 +304,7 @@ def _decide(
     winners = [row for row in candidates if not row.failed]
     if winners:
         best = winners[0]
-        return PASSED, f"{best.name} beats cash and every baseline (largest p {best.p_value:.3f})", best.name
+        return PROMOTED, f"{best.name} beats cash and every baseline (largest p {best.p_value:.3f})", best.name
     cash, *others = tests
     paying = [row for row in candidates if _passes(cash, row.name, gate)]
     most = max(row.round_trips for row in candidates)

@@ -88,8 +88,8 @@ def load_public_key(path: Path) -> str:
     Parameters
     ----------
     path : Path
-        Path of the *private* key. Where it is, the public half is derived from it; where only the public half was copied
-        to (a machine that verifies but never decides), the file beside it is read.
+        Path of the *private* key. Where it is, the public half is derived from it; where only the public half was
+        copied to (a machine that verifies but never decides), the file beside it is read.
 
     Raises
     ------
