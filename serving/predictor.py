@@ -1,7 +1,7 @@
 """From event batches to forecasts: the night's own pipeline, join and inference, one batch at a time.
 
-Rows are handed to the join in the order of (``ts_recv``, ``instrument_id``), as at night. The rows of the newest receive
-time wait until a later event has come, so that where a batch ends changes nothing.
+Rows are handed to the join in the order of (``ts_recv``, ``instrument_id``), as at night. The rows of the newest
+receive time wait until a later event has come, so that where a batch ends changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from marketdata.events import EventArray
 from marketdata.settings import Settings
 from models.bundle import Bundle, BundlePredictor, PredictorState
 from models.forecast import FORECAST_DTYPE, ForecastArray
-from models.forecaster import copy_state as copy_model
+from models.forecaster import copy_state
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -162,8 +162,8 @@ class LivePredictor:
         return LiveState(
             tuple(copy_features(part) for part in state.features),
             join_rows([state.waiting]),
-            AssemblerState(*(part.copy() for part in state.assembler)),
-            copy_model(state.predictor),
+            copy_state(state.assembler),
+            copy_state(state.predictor),
         )
 
     def warm(self, state: LiveState, events: EventArray) -> LiveState:
