@@ -51,9 +51,9 @@ BEST_ASK: Final = 2
 NEXT_ID: Final = 3
 FREE: Final = 4
 LIVE: Final = 5
-FILLS: Final = 6
+FILLS: Final = 7
 """Index into ``counters``: lowest price of the window, level index of the best bid (-1: none) and best ask (span: none), next
-order id, first free slot (-1: none), live orders, fills of the last order."""
+order id, first free slot (-1: none), live bids (live asks come right after), fills of the last order."""
 
 Int64 = npt.NDArray[np.int64]
 
@@ -71,7 +71,7 @@ class MatchingBook(NamedTuple):
         First slot, last slot, lots, orders of each level.
     fill_order, fill_price, fill_lots : int64 arrays, shape (N,)
         The resting orders hit by the last incoming order, in the order of their fills.
-    counters : int64 array, shape (7,)
+    counters : int64 array, shape (8,)
         See ``LOW_PRICE`` and the constants after it.
     """
 
@@ -91,7 +91,7 @@ def empty_matching_book(low_price: int, span: int, *, max_orders: int = 16_384, 
     order[-1, 5] = -1
     level = np.zeros((2, span, 4), np.int64)
     level[:, :, :2] = -1
-    counters = np.array([low_price, -1, span, 1, 0, 0, 0], np.int64)
+    counters = np.array([low_price, -1, span, 1, 0, 0, 0, 0], np.int64)
     fills = [np.zeros(max_orders, np.int64) for _ in range(3)]
     return MatchingBook(order, np.full(max_ids, -1, np.int32), level, *fills, counters)
 
@@ -194,7 +194,7 @@ def _rest(book: MatchingBook, side: int, index: int, lots: int, order_id: int) -
     level[2] += lots
     level[3] += 1
     book.slot_of[order_id] = slot
-    counters[LIVE] += 1
+    counters[LIVE + side] += 1
     if side == 0:
         counters[BEST_BID] = max(counters[BEST_BID], index)
     else:
@@ -224,7 +224,7 @@ def _unlink(book: MatchingBook, slot: int) -> None:
     book.slot_of[order[slot, 3]] = -1
     order[slot, 5] = counters[FREE]
     counters[FREE] = slot
-    counters[LIVE] -= 1
+    counters[LIVE + side] -= 1
     if level[3] > 0:
         return
     if side == 0 and index == counters[BEST_BID]:

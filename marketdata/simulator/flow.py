@@ -20,14 +20,16 @@ from marketdata.events import ADD, ASK, BID, CLEAR, DELETE, EXECUTE, F_LAST, F_S
 from marketdata.matching import (
     FILLS,
     GTC,
+    BEST_ASK,
+    BEST_BID,
     LIVE,
+    LOW_PRICE,
     POST_ONLY,
     RESTED,
     MatchingBook,
     best_ask,
     best_bid,
     cancel_order,
-    level_lots,
     level_orders,
     order_at,
     order_state,
@@ -42,11 +44,14 @@ from marketdata.simulator.parameters import (
     CANCEL_RATE,
     DEEP_ADD_RATE,
     DEEP_CANCEL_RATE,
+    DEEP_SHORTAGE_BOOST,
     DEPTH_LEVELS,
+    FAR_SHARE,
     FAR_CANCEL_RATE,
     FAST_DECAY,
     HAWKES_TYPES,
     IMPROVE_RATE,
+    LAST_ORDERS,
     MARKET_ORDERS_PER_S,
     MIDDLE_DECAY,
     PICKED_RATE,
@@ -56,6 +61,7 @@ from marketdata.simulator.parameters import (
     STALE_BAND,
     STALE_RATE,
     STEP_S,
+    TARGET_BEHIND,
     TARGET_LOTS,
 )
 
@@ -78,7 +84,8 @@ TRUTH_EVERY: Final = 5
 TRUTH_COLUMNS: Final = ("efficient_units", "buy_intensity", "sell_intensity", "informed_rate", "activity")
 
 TAPE_FULL: Final = -1
-"""Given instead of a row count when the tape ran out of rows."""
+PRICE_LEFT: Final = -2
+"""Given instead of a row count when the tape ran out of rows, or the price came near the end of the book's window."""
 
 
 class Tape(NamedTuple):
@@ -95,6 +102,7 @@ class Tape(NamedTuple):
     order_s: Float64
     order_side: Int64
     truth: Float64
+    tally: Int64
 
 
 class Flow(NamedTuple):
@@ -240,65 +248,53 @@ def _open_book(book: MatchingBook, tape: Tape, state: npt.NDArray[np.uint64], fl
 
 
 @njit(cache=True)
-def _stale_orders(book: MatchingBook, side: int, value: float, half: float) -> tuple[int, int]:
-    """Return (orders nearer to the efficient price than the band allows, orders that it has passed)."""
-    stale = 0
-    passed = 0
-    if side == 0:
-        price = best_bid(book)
-        while price > value - half + STALE_BAND:
-            orders = level_orders(book, 0, price)
-            stale += orders
-            if price > value:
-                passed += orders
-            price -= 1
-    else:
-        price = best_ask(book)
-        while price < value + half - STALE_BAND:
-            orders = level_orders(book, 1, price)
-            stale += orders
-            if price < value:
-                passed += orders
-            price += 1
-    return stale, passed
+def _base_rates(book: MatchingBook, flow: Flow, rates: Float64, counts: Int64, step: int, value: float, fit: float) -> None:
+    """Fill the rates that do not decay, and count the orders that cancels can pick.
 
-
-@njit(cache=True)
-def _base_rates(
-    book: MatchingBook, flow: Flow, rates: Float64, counts: Int64, step: int, value: float, fit: float
-) -> None:
-    """Fill the rates that do not decay, and count the orders that cancels can pick (best, behind, stale)."""
+    ``counts`` holds, bids before asks, the orders at the best price, those behind it within the window, the stale ones
+    (nearer to the efficient price than the band allows), and the lots at the best price.
+    """
     act = flow.activity[step] * flow.pace * fit
     half = flow.half_spread[step]
-    bid = best_bid(book)
-    ask = best_ask(book)
-    near = 0
+    level = book.level
+    low = book.counters[LOW_PRICE]
     rates[0] = flow.base_order_rate * act
     rates[1] = rates[0]
     for side in range(2):
-        top = bid if side == 0 else ask
+        best = book.counters[BEST_BID + side]
+        away = -1 if side == 0 else 1
+        at_top = level[side, best, 3]
         behind = 0
         for d in range(1, DEPTH_LEVELS):
-            behind += level_orders(book, side, top - d if side == 0 else top + d)
-        at_top = level_orders(book, side, top)
-        near += at_top + behind
-        stale, passed = _stale_orders(book, side, value, half)
-        shortage = max(0.0, 1.0 - level_lots(book, side, top) / TARGET_LOTS)
+            behind += level[side, best + away * d, 3]
+        # Signed so that on both sides a larger number is nearer to, or beyond, the efficient price.
+        index = best
+        beyond = -away * (low + best - value)
+        stale = 0
+        passed = 0
+        while beyond > STALE_BAND - half:
+            stale += level[side, index, 3]
+            if beyond > 0.0:
+                passed += level[side, index, 3]
+            index += away
+            beyond -= 1.0
+        shortage = max(0.0, 1.0 - level[side, best, 2] / TARGET_LOTS)
         rates[2 + side] = ADD_RATE * act * (1.0 + SHORTAGE_BOOST * shortage)
-        rates[4 + side] = DEEP_ADD_RATE * act
+        rates[4 + side] = DEEP_ADD_RATE * act * (1.0 + DEEP_SHORTAGE_BOOST * max(0.0, 1.0 - behind / TARGET_BEHIND))
         rates[6 + side] = CANCEL_RATE * act * at_top if stale == 0 else 0.0
         rates[8 + side] = DEEP_CANCEL_RATE * act * behind
-        wanted = int(floor(value - half)) if side == 0 else int(ceil(value + half))
-        rates[10 + side] = IMPROVE_RATE if (top < wanted if side == 0 else top > wanted) else 0.0
+        gap = -away * (value - low - best) - half
+        rates[10 + side] = IMPROVE_RATE if gap >= 1.0 else 0.0
         rates[12 + side] = STALE_RATE * stale + PICKED_RATE * passed
-        beyond = (bid - value) if side == 0 else (value - ask)
-        rates[14 + side] = ARBITRAGE_RATE if beyond > ARBITRAGE_UNITS else 0.0
+        rates[14 + side] = ARBITRAGE_RATE if -away * (low + best - value) > ARBITRAGE_UNITS else 0.0
+        rates[16 + side] = FAR_CANCEL_RATE * act * max(0, book.counters[LIVE + side] - at_top - behind)
+        if book.counters[LIVE + side] <= LAST_ORDERS:
+            for kind in (6, 8, 12, 16):
+                rates[kind + side] = 0.0
         counts[side] = at_top
         counts[2 + side] = behind
         counts[4 + side] = stale
-    far = max(0, book.counters[LIVE] - near)
-    rates[16] = 0.5 * FAR_CANCEL_RATE * act * far
-    rates[17] = rates[16]
+        counts[6 + side] = level[side, best, 2]
     rates[18] = abs(flow.informed[step])
     rates[19] = RUN_OVER_CANCELS * rates[18]
 
@@ -330,10 +326,10 @@ def _pick_stale(book: MatchingBook, side: int, place: int) -> int:
 
 
 @njit(cache=True)
-def _pick_far(book: MatchingBook, side: int) -> int:
-    """Return the id of the oldest order on the first level beyond the window that cancels are drawn from."""
+def _pick_far(book: MatchingBook, side: int, first: int) -> int:
+    """Return the id of an order at ``first`` levels from the best or, if there is none, next further out; 0: none."""
     top = best_bid(book) if side == 0 else best_ask(book)
-    for d in range(DEPTH_LEVELS, 400):
+    for d in range(first, 400):
         found = order_at(book, side, top - d if side == 0 else top + d, 0)
         if found > 0:
             return found
@@ -370,7 +366,7 @@ def run_flow(
     capacity = len(tape.ts_event) - 512
     order_capacity = len(tape.order_s)
     rates = np.zeros(20)
-    counts = np.zeros(6, np.int64)
+    counts = np.zeros(8, np.int64)
     fast = np.zeros(HAWKES_TYPES)
     middle = np.zeros(2)
     slow = np.zeros(2)
@@ -436,6 +432,8 @@ def run_flow(
             step += 1
             if step == steps:
                 return n, orders
+            if book.counters[BEST_BID] < 2 * DEPTH_LEVELS or book.counters[BEST_ASK] > book.level.shape[1] - 2 * DEPTH_LEVELS:
+                return PRICE_LEFT, orders
             fit = min(2.0, max(0.4, 1.0 + (flow.planned_rows[step] - n) / patience))
             continue
         # Thinning: the excited rates have decayed since the bound was taken.
@@ -464,7 +462,7 @@ def run_flow(
             lots = _draw(state, flow.market_lots, flow.market_share)
             sign = 1.0 if side == 0 else -1.0
             value += sign * flow.impact_units * sqrt(float(lots)) / flow.mean_root_lots
-            there = level_lots(book, 1, best_ask(book)) if side == 0 else level_lots(book, 0, best_bid(book))
+            there = counts[7 - side]
             u = _uniform(state)
             if u < 0.12:
                 n = _marketable_limit(book, tape, n, ts, sequence, side, lots)
@@ -490,6 +488,8 @@ def run_flow(
             price = min(wanted, limit) if side == 0 else max(wanted, limit)
             if kind == 4 or kind == 5:
                 away = 1 + min(DEPTH_LEVELS - 2, int(-4.0 * log(_uniform(state))))
+                if _uniform(state) < FAR_SHARE:
+                    away = DEPTH_LEVELS + int(-15.0 * log(_uniform(state)))
                 price += -away if side == 0 else away
             if kind < 10 or (price > top if side == 0 else price < top):
                 n = _add(book, tape, n, ts, sequence, side, price, lots)
@@ -507,10 +507,9 @@ def run_flow(
             n = _cancel(book, tape, n, ts, sequence, found, False)
         elif kind == 14 or kind == 15:
             lots = _draw(state, flow.market_lots, flow.market_share)
-            there = level_lots(book, side, best_bid(book) if side == 0 else best_ask(book))
-            n = _market(book, tape, n, ts, sequence, 1 - side, min(lots, there))
+            n = _market(book, tape, n, ts, sequence, 1 - side, min(lots, counts[6 + side]))
         elif kind == 16 or kind == 17:
-            n = _cancel(book, tape, n, ts, sequence, _pick_far(book, side), False)
+            n = _cancel(book, tape, n, ts, sequence, _pick_far(book, side, DEPTH_LEVELS + int(-15.0 * log(_uniform(state)))), False)
         elif kind == 18:
             buys = 0 if flow.informed[step] > 0 else 1
             lots = _draw(state, flow.informed_lots, flow.informed_share)
@@ -526,6 +525,7 @@ def run_flow(
             sequence -= 1
             continue
         last_ts = ts
+        tape.tally[kind] += n - before
         if kind >= 2 and kind < 12:
             for k in range(12):
                 fast[k] += excitation[k, kind]

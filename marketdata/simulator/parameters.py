@@ -177,17 +177,23 @@ def market_order_branching() -> float:
     return float(fast + sum(MIDDLE_BRANCHING) + sum(SLOW_BRANCHING))
 
 
-MARKET_ORDERS_PER_S: Final = 0.28
+MARKET_ORDERS_PER_S: Final = 0.20
 """Uninformed market orders a second, both sides together, at normal activity."""
-ADD_RATE: Final = 0.42
-DEEP_ADD_RATE: Final = 0.60
-CANCEL_RATE: Final = 0.10
-DEEP_CANCEL_RATE: Final = 0.04
-FAR_CANCEL_RATE: Final = 0.01
+ADD_RATE: Final = 0.29
+DEEP_ADD_RATE: Final = 0.19
+CANCEL_RATE: Final = 0.042
+DEEP_CANCEL_RATE: Final = 0.008
+FAR_CANCEL_RATE: Final = 0.002
 """Limit orders a second a side at the best price and behind it; cancels a second and order at, behind and far behind it."""
 TARGET_LOTS: Final = 14.0
 SHORTAGE_BOOST: Final = 3.0
-"""Liquidity replenishes: below this depth at the best price, limit orders there come up to ``1 + SHORTAGE_BOOST`` times as fast."""
+TARGET_BEHIND: Final = 30
+DEEP_SHORTAGE_BOOST: Final = 6.0
+"""Liquidity replenishes: below these lots at the best price, or orders behind it, limit orders come there up to one plus the
+boost times as fast."""
+FAR_SHARE: Final = 0.1
+LAST_ORDERS: Final = 10
+"""Share of the limit orders behind the best price that go far behind it; orders of a side below which nobody cancels."""
 IMPROVE_RATE: Final = 5.0
 STALE_BAND: Final = 0.35
 STALE_RATE: Final = 5.0

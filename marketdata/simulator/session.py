@@ -10,7 +10,7 @@ from marketdata.instruments import Instrument
 from marketdata.matching import empty_matching_book
 from marketdata.settings import Settings
 from marketdata.simulator.calibration import informed_move_units
-from marketdata.simulator.flow import TAPE_FULL, TRUTH_COLUMNS, TRUTH_EVERY, Flow, Tape, run_flow
+from marketdata.simulator.flow import PRICE_LEFT, TAPE_FULL, TRUTH_COLUMNS, TRUTH_EVERY, PROCESSES, Flow, Tape, run_flow
 from marketdata.simulator.latent import (
     Episodes,
     Latent,
@@ -199,6 +199,8 @@ def _run_instrument(
         tape = _empty_tape(rows, latent.steps)
         book = empty_matching_book(open_units - PRICE_WINDOW_UNITS, 2 * PRICE_WINDOW_UNITS, max_ids=rows + 1)
         written, orders = run_flow(book, tape, flow, state, session.open_ns, session.close_ns)
+        if written == PRICE_LEFT:
+            raise ValueError(f"simulated {item.symbol} {session.date} moved more than {PRICE_WINDOW_UNITS} units in a session")
         if written != TAPE_FULL:
             return _Run(character, episodes, tape, written, orders)
         rows *= 2
@@ -237,6 +239,7 @@ def _empty_tape(rows: int, steps: int) -> Tape:
         np.zeros(rows),
         np.zeros(rows, np.int64),
         np.zeros((steps // TRUTH_EVERY + 1, len(TRUTH_COLUMNS))),
+        np.zeros(PROCESSES, np.int64),
     )
 
 
