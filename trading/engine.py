@@ -1,0 +1,303 @@
+"""The engine: an agent, a simulated venue and the scheduler between them, as one fold over what arrives.
+
+``Engine(config)`` is a frozen description; ``init()`` makes its state; ``run(state, market, forecasts, controls, until_ns)``
+lets everything happen up to a watermark and returns the state and the journal rows written on the way. Cutting the market,
+the forecasts and the controls into calls anywhere gives the same rows, bit for bit. A backtest calls it once a session, a
+paper session once a batch.
+"""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from marketdata.events import EVENT_DTYPE, EventArray, empty_events
+from models.forecast import FORECAST_DTYPE, ForecastArray
+from trading.config import EngineConfig
+from trading.controls import CONTROL_DTYPE, REARM, ControlArray, no_controls
+from trading.journal import JOURNAL_DTYPE, Journal
+from trading.ledger import to_nanos
+from trading.risk import HALTED, set_peak
+from trading.scheduler import RUN_DONE, RUN_NEED_GROW, run_kernel
+from trading.state import (
+    G_EQUITY,
+    G_GROW,
+    G_ILLEGAL,
+    G_LADDER,
+    G_LATE_ROWS,
+    G_NEXT_MARK,
+    G_NEXT_TIMER,
+    G_NOW,
+    G_OPEN_EQUITY,
+    G_OUT,
+    G_PEAK,
+    I_MAX_POSITION,
+    I_TIMER,
+    NEVER,
+    EngineState,
+    allocate_state,
+    copy_state,
+    grow,
+)
+from trading.strategies import O_COUNT, O_ROWS, V_COUNT
+
+OUT_ROWS: Final = 32_768
+"""Journal rows that one call of the kernel may write before it hands them over."""
+
+
+class Account(NamedTuple):
+    """What survives a session: equity, its peak, and the drawdown state."""
+
+    equity_nanos: int
+    peak_nanos: int
+    ladder: int
+
+
+class Pending(NamedTuple):
+    """Input that has been given but whose time has not come.
+
+    Attributes
+    ----------
+    market : event array, shape (n,)
+    venue_done : bool array, shape (n,)
+        Rows that the venue has taken already; the agent has taken none of the first ``agent_from`` less.
+    agent_from : int
+        Rows at the front that the agent has taken already.
+    """
+
+    market: EventArray
+    venue_done: npt.NDArray[np.bool_]
+    agent_from: int
+    forecasts: ForecastArray
+    controls: ControlArray
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """The state of an engine between two runs; :meth:`copy` is a checkpoint."""
+
+    kernel: EngineState
+    pending: Pending
+
+    def copy(self) -> "RunState":
+        """Return a checkpoint: running on from it changes nothing here."""
+        return RunState(copy_state(self.kernel), self.pending)
+
+    @property
+    def now_ns(self) -> int:
+        """Time of the last thing that happened."""
+        return int(self.kernel.g[G_NOW])
+
+    @property
+    def late_rows(self) -> int:
+        """Market rows that came after the watermark had passed them; 0 when the promise was kept."""
+        return int(self.kernel.g[G_LATE_ROWS])
+
+    @property
+    def illegal_answers(self) -> int:
+        """Venue answers that the order table does not know; always 0 with the simulated venue."""
+        return int(self.kernel.g[G_ILLEGAL])
+
+
+class Engine:
+    """One account trading the instruments of one session through a simulated venue."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self._parameters = config.parameters()
+        self._view = np.zeros(V_COUNT, np.int64)
+        self._table = np.zeros((O_ROWS, O_COUNT), np.int64)
+
+    def init(self, account: Account | None = None) -> RunState:
+        """Return the state before the session; ``account`` carries equity, peak and drawdown state over from an earlier one."""
+        config = self.config
+        instruments = len(config.instruments)
+        state = allocate_state(
+            instruments,
+            rate_limit=config.risk.max_orders_per_s,
+            levels=config.book_levels,
+            orders=max(64, 16 * instruments),
+            ring=max(512, 64 * instruments),
+        )
+        g = state.g
+        capital = to_nanos(config.capital)
+        carried = account or Account(capital, capital, 0)
+        g[G_EQUITY] = g[G_OPEN_EQUITY] = carried.equity_nanos
+        set_peak(g, self._parameters.ints, carried.peak_nanos)
+        g[G_LADDER] = carried.ladder
+        g[G_NEXT_MARK] = config.session.open_ns
+        g[G_NEXT_TIMER] = min(config.session.open_ns, config.ending_ns)
+        state.inst[:, I_TIMER] = NEVER
+        state.inst[:, I_MAX_POSITION] = config.risk.max_position_lots
+        pending = Pending(
+            empty_events(0), np.zeros(0, np.bool_), 0, np.zeros(0, FORECAST_DTYPE), no_controls()
+        )
+        return RunState(state, pending)
+
+    def account(self, state: RunState) -> Account:
+        """Return what the next session starts from."""
+        g = state.kernel.g
+        return Account(int(g[G_EQUITY]), int(g[G_PEAK]), int(g[G_LADDER]))
+
+    def is_halted(self, state: RunState) -> bool:
+        """Return whether the drawdown ladder has stopped trading."""
+        return bool(state.kernel.g[G_LADDER] == HALTED)
+
+    def run(
+        self,
+        state: RunState,
+        market: EventArray | None,
+        forecasts: ForecastArray | None,
+        controls: ControlArray | None,
+        until_ns: int,
+    ) -> tuple[RunState, Journal]:
+        """Let everything happen that is certain at a watermark.
+
+        Parameters
+        ----------
+        state : RunState
+            Taken over: run on from the returned state, or from a copy made before.
+        market : event array, optional
+            New rows of all instruments, ordered by ``ts_recv``.
+        forecasts : forecast array, optional
+            New forecasts, ordered by ``due_ns``.
+        controls : control array, optional
+            New controls, ordered by ``due_ns``.
+        until_ns : int
+            Receive watermark: every market row with ``ts_recv`` before it, and every forecast and control that is due before
+            it, has been given. Because a row's ``ts_event`` may lie ``feed_bound_ns`` before its ``ts_recv``, things happen
+            strictly before ``until_ns - feed_bound_ns``. ``trading.engine.FOREVER`` ends a session.
+
+        Returns
+        -------
+        RunState
+        journal array
+            Rows written in this call.
+
+        Raises
+        ------
+        ValueError
+            If an input is not ordered, or is not of its dtype.
+        """
+        kernel, pending = state.kernel, state.pending
+        rows, venue_done = _joined_market(pending, market)
+        due_forecasts = _joined(pending.forecasts, forecasts, FORECAST_DTYPE, "forecasts")
+        due_controls = _joined(pending.controls, controls, CONTROL_DTYPE, "controls")
+        _named_rearms(controls)
+        venue_order, venue_from = _venue_order(rows, venue_done)
+        cursors = np.array([venue_from, pending.agent_from, 0, 0], np.int64)
+        limit = until_ns if until_ns == FOREVER else until_ns - self.config.feed_bound_ns
+        written = []
+        out = np.empty(OUT_ROWS, JOURNAL_DTYPE)
+        while True:
+            kernel.g[G_OUT] = 0
+            status = run_kernel(
+                kernel,
+                self._parameters,
+                self.config.queue.hook,
+                self.config.fee,
+                self.config.strategy.hook,
+                rows,
+                venue_order,
+                due_forecasts,
+                due_controls,
+                cursors,
+                limit,
+                out,
+                self._view,
+                self._table,
+            )
+            written.append(out[: kernel.g[G_OUT]].copy())
+            if status == RUN_DONE:
+                break
+            if status == RUN_NEED_GROW:
+                kernel = grow(kernel, int(kernel.g[G_GROW]))
+                need = 4 * len(kernel.orders) + 64 * len(kernel.inst) + 128
+                out = out if len(out) >= need else np.empty(2 * need, JOURNAL_DTYPE)
+        left = _left_over(rows, venue_done, venue_order, cursors, due_forecasts, due_controls)
+        return RunState(kernel, left), np.concatenate(written)
+
+
+FOREVER: Final = NEVER
+"""A watermark after which nothing more will come: everything that is due happens."""
+
+
+def _joined_market(pending: Pending, market: EventArray | None) -> tuple[EventArray, npt.NDArray[np.bool_]]:
+    if market is None or len(market) == 0:
+        return pending.market, pending.venue_done.copy()
+    fresh = _checked(market, EVENT_DTYPE, "market rows", "ts_recv")
+    if len(pending.market) == 0:
+        return fresh, np.zeros(len(fresh), np.bool_)
+    if fresh["ts_recv"][0] < pending.market["ts_recv"][-1]:
+        raise ValueError("market rows are not ordered by ts_recv: this call starts before the end of the last")
+    return np.concatenate([pending.market, fresh]), np.concatenate([pending.venue_done, np.zeros(len(fresh), np.bool_)])
+
+
+def _joined(
+    pending: npt.NDArray[np.void], fresh: npt.NDArray[np.void] | None, dtype: np.dtype[np.void], what: str
+) -> npt.NDArray[np.void]:
+    if fresh is None or len(fresh) == 0:
+        return pending
+    fresh = _checked(fresh, dtype, what, "due_ns")
+    if len(pending) == 0:
+        return fresh
+    if fresh["due_ns"][0] < pending["due_ns"][-1]:
+        raise ValueError(f"{what} are not ordered by due_ns: this call starts before the end of the last")
+    return np.concatenate([pending, fresh])
+
+
+def _checked(
+    rows: npt.NDArray[np.void], dtype: np.dtype[np.void], what: str, clock: str
+) -> npt.NDArray[np.void]:
+    if rows.dtype != dtype:
+        raise ValueError(f"{what} have another form than expected")
+    times = rows[clock]
+    if len(times) > 1 and bool(np.any(times[1:] < times[:-1])):
+        raise ValueError(f"{what} are not ordered by {clock}")
+    if not (rows.flags.c_contiguous and rows.flags.writeable):
+        rows = rows.copy()
+    return rows
+
+
+def _named_rearms(controls: ControlArray | None) -> None:
+    if controls is not None and len(controls) and bool(np.any((controls["kind"] == REARM) & (controls["by"] == b""))):
+        raise ValueError("re-arming needs the name of the person who does it")
+
+
+def _venue_order(rows: EventArray, venue_done: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], int]:
+    """Return the order in which the venue takes rows, and how many of it are done.
+
+    The order is by ``ts_event``; an empty one means the array's own order.
+    """
+    times = rows["ts_event"]
+    done = int(venue_done.sum())
+    if bool(venue_done[:done].all()) and not bool(np.any(times[done + 1 :] < times[done:-1])):
+        return np.zeros(0, np.int64), done
+    left = np.flatnonzero(~venue_done)
+    order: npt.NDArray[np.int64] = left[np.argsort(times[left], kind="stable")]
+    return order, 0
+
+
+def _left_over(
+    rows: EventArray,
+    venue_done: npt.NDArray[np.bool_],
+    venue_order: npt.NDArray[np.int64],
+    cursors: npt.NDArray[np.int64],
+    forecasts: ForecastArray,
+    controls: ControlArray,
+) -> Pending:
+    taken, agent, control_row, forecast_row = (int(c) for c in cursors)
+    if len(venue_order) == 0:
+        venue_done[:taken] = True
+    else:
+        venue_done[venue_order[:taken]] = True
+    open_rows = np.flatnonzero(~venue_done)
+    start = min(agent, int(open_rows[0]) if len(open_rows) else len(rows))
+    return Pending(
+        rows[start:].copy(),
+        venue_done[start:].copy(),
+        agent - start,
+        forecasts[forecast_row:].copy(),
+        controls[control_row:].copy(),
+    )

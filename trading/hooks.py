@@ -1,0 +1,87 @@
+"""Rules that enter the compiled engine as first-class functions: one published signature for each family.
+
+A hook is a numba ``cfunc``: it is an argument of the engine's kernel, typed by its signature, so every hook of a family
+shares one compiled kernel, and an edited hook is never masked by an old one. A call costs a few nanoseconds.
+
+``queue(ahead, level, removed, parameters) -> ahead``
+    What is left in front of a resting order after ``removed`` lots were cancelled from its level of ``level`` lots, of which
+    ``ahead`` stood before it. Executions always come off the front and do not ask.
+``fee(notional_nanos, lots, ppm) -> nanos``
+    The fee of a fill, negative for a rebate.
+``decide(now_ns, wake, ints, floats, view, forecast, memory, out) -> orders``
+    A strategy: see ``trading.strategies``.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from numba import cfunc, float64, int64, types
+
+from trading.ledger import share_ceil
+
+_INTS = types.Array(int64, 1, "C")
+_FLOATS = types.Array(float64, 1, "C")
+_TABLE = types.Array(int64, 2, "C")
+
+QUEUE_SIGNATURE: Final = float64(float64, float64, float64, _FLOATS)
+FEE_SIGNATURE: Final = int64(int64, int64, int64)
+DECIDE_SIGNATURE: Final = int64(int64, int64, _INTS, _FLOATS, _INTS, _FLOATS, _INTS, _TABLE)
+
+
+@cfunc(QUEUE_SIGNATURE, cache=True)
+def queue_risk_averse(ahead: float, level: float, removed: float, parameters: npt.NDArray[np.float64]) -> float:
+    """Every cancel is behind us until nothing else is left: the pessimistic bound."""
+    return min(ahead, level - removed)
+
+
+@cfunc(QUEUE_SIGNATURE, cache=True)
+def queue_probabilistic(ahead: float, level: float, removed: float, parameters: npt.NDArray[np.float64]) -> float:
+    """A cancel is ahead with probability ahead**n / (ahead**n + behind**n); the queue shrinks by the expected part.
+
+    ``parameters[0]`` is n: 1 spreads cancels evenly over the queue, larger values put them where most of it is.
+    """
+    n = parameters[0]
+    behind = level - ahead
+    if ahead <= 0.0:
+        return 0.0
+    if behind < 0.0:
+        behind = 0.0
+    front = ahead**n
+    part = front / (front + behind**n) * removed
+    beyond = (removed - part) - behind
+    left = ahead - part - max(beyond, 0.0)
+    return max(min(left, level - removed), 0.0)
+
+
+@cfunc(QUEUE_SIGNATURE, cache=True)
+def queue_optimistic(ahead: float, level: float, removed: float, parameters: npt.NDArray[np.float64]) -> float:
+    """Every cancel is ahead of us: the optimistic bound."""
+    return max(ahead - removed, 0.0)
+
+
+@cfunc(FEE_SIGNATURE, cache=True)
+def fee_ppm(notional_nanos: int, lots: int, ppm: int) -> int:
+    """Parts per million of the notional, rounded up to the next nano (a rebate is rounded towards zero)."""
+    return share_ceil(notional_nanos, ppm)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueModel:
+    """A queue hook with its parameters."""
+
+    name: str
+    hook: Any
+    parameters: tuple[float, ...] = (1.0,)
+
+
+QUEUE_MODELS: Final = {
+    model.name: model
+    for model in (
+        QueueModel("risk_averse", queue_risk_averse),
+        QueueModel("probabilistic", queue_probabilistic, (2.0,)),
+        QueueModel("optimistic", queue_optimistic),
+    )
+}
+"""Every queue model by name; the first is the pessimistic one."""
