@@ -116,7 +116,7 @@ def bootstrap_means(centred: Float64, block: float, replications: int, seed: int
 
 
 @njit(cache=True)
-def _politis_white(x: Float64, n: int) -> float:
+def _politis_white(x: Float64, n: int) -> tuple[float, float]:
     mean = 0.0
     for t in range(n):
         mean += x[t]
@@ -143,7 +143,7 @@ def _politis_white(x: Float64, n: int) -> float:
         acv[lag] = total / n
         if lag == 0:
             if total == 0.0:
-                return 0.0
+                return 0.0, 0.0
             continue
         if m == m_max:
             scale = math.sqrt(head * tail)
@@ -157,13 +157,13 @@ def _politis_white(x: Float64, n: int) -> float:
         weight = 1.0 if 2 * k <= m else 2.0 * (1.0 - k / m)
         g += 2.0 * weight * k * acv[k]
         long_run += 2.0 * weight * acv[k]
-    if long_run == 0.0:
-        return 0.0
-    return (g * g / (long_run * long_run)) ** (1.0 / 3.0) * n ** (1.0 / 3.0)
+    if long_run <= 0.0:
+        return 0.0, 0.0
+    return (g * g / (long_run * long_run)) ** (1.0 / 3.0) * n ** (1.0 / 3.0), long_run
 
 
-def politis_white_length(x: Float64) -> float:
-    """Return the stationary bootstrap's mean-square optimal block length of a series.
+def politis_white(x: Float64) -> tuple[float, float]:
+    """Return the stationary bootstrap's mean-square optimal block length of a series, and its long-run variance.
 
     Parameters
     ----------
@@ -172,8 +172,10 @@ def politis_white_length(x: Float64) -> float:
 
     Returns
     -------
-    float
+    length : float
         Intervals, between 0 (a constant series, or one shorter than 16) and ``min(3 sqrt(T), T / 3)``.
+    long_run : float
+        Flat-top estimate of T × the variance of the mean; 0 where there is none or it came out negative.
 
     References
     ----------
@@ -182,9 +184,10 @@ def politis_white_length(x: Float64) -> float:
     """
     n = len(x)
     if n < 16:
-        return 0.0
+        return 0.0, 0.0
     cap = math.ceil(min(3.0 * math.sqrt(n), n / 3.0))
-    return min(float(_politis_white(np.ascontiguousarray(x, dtype=np.float64), n)), float(cap))
+    length, long_run = _politis_white(np.ascontiguousarray(x, dtype=np.float64), n)
+    return min(float(length), float(cap)), float(long_run)
 
 
 def long_run_scale(centred: Float64, block: float) -> Float64:
@@ -239,7 +242,9 @@ class SpaResult:
     adjusted: Float64
 
 
-def superior_predictive_ability(mean: Float64, scale: Float64, resampled: Float64, n: int) -> SpaResult:
+def superior_predictive_ability(
+    mean: Float64, scale: Float64, resampled: Float64, n: int, *, resampled_scale: Float64 | None = None
+) -> SpaResult:
     """Test whether any of K series has a positive mean, and which.
 
     Parameters
@@ -247,11 +252,14 @@ def superior_predictive_ability(mean: Float64, scale: Float64, resampled: Float6
     mean : float64 array, shape (K,)
         Sample means.
     scale : float64 array, shape (K,)
-        Long-run scales (:func:`long_run_scale`). A series of scale zero never moves; it cannot be significant.
+        Long-run scales of the sample means. A series that never moves (scale zero, up to rounding) is not significant.
     resampled : float64 array, shape (R, K)
         Bootstrap means of the *centred* series (:func:`bootstrap_means`).
     n : int
         Length of the clock.
+    resampled_scale : float64 array, shape (K,), optional
+        Scales of the bootstrap means where they differ: with few blocks the bootstrap sees less variance than there is,
+        and a statistic studentised by too small a scale rejects too often. Defaults to ``scale``.
 
     Returns
     -------
@@ -264,15 +272,15 @@ def superior_predictive_ability(mean: Float64, scale: Float64, resampled: Float6
     Hansen (2005). A test for superior predictive ability. J. Business & Economic Statistics 23(4). Stepwise: Romano,
     Wolf (2005), Econometrica 73(4); Hsu, Hsu, Kuan (2010), J. Empirical Finance 17(3).
     """
-    moving = scale > 0.0
-    safe = np.where(moving, scale, 1.0)
+    own_scale = scale if resampled_scale is None else resampled_scale
     root = math.sqrt(n)
-    statistic = np.where(moving, root * mean / safe, 0.0)
+    moving = np.minimum(scale, own_scale) > 1e-9 * root * np.abs(mean)
+    statistic = np.where(moving, root * mean / np.where(moving, scale, 1.0), 0.0)
     # A series that is worse than zero by more than the law of the iterated logarithm allows cannot win; recentring it
     # at its own mean (Hansen's g_c) takes it out of the maximum.
     worst = -math.sqrt(2.0 * math.log(math.log(max(n, 3))))
     shift = np.where(statistic >= worst, 0.0, statistic)
-    null = np.where(moving, root * resampled / safe + shift, 0.0)
+    null = np.where(moving, root * resampled / np.where(moving, own_scale, 1.0) + shift, 0.0)
     order = np.argsort(-statistic, kind="stable")
     maxima = np.maximum.accumulate(null[:, order[::-1]], axis=1)[:, ::-1]
     at_least = (np.maximum(maxima, 0.0) >= np.maximum(statistic[order], 0.0)).sum(axis=0)

@@ -160,6 +160,8 @@ class Verdict:
         The candidate to promote.
     best_candidate : str or None
         The candidate of highest net profit: what trades in the shadow when nothing is promoted.
+    block_intervals : dict of measure to float
+        Expected length of a resampled block, in intervals of the clock.
     screen_only : bool
         Whether the condition on the pessimistic backtest was left out (controls); such a verdict can never be
         recorded as a decision.
@@ -175,7 +177,7 @@ class Verdict:
     test_days: int
     intervals: int
     clock_ns: int
-    block_intervals: float
+    block_intervals: dict[Measure, float]
     replications: int
     required_p_value: float
     trials_raw: int

@@ -9,7 +9,6 @@ something worthless is at most that of the weakest of them: no correction betwee
 import ast
 import hashlib
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,7 @@ import numpy.typing as npt
 
 from marketdata.clock import NS_PER_DAY
 from marketdata.settings import GateSettings
-from models.bootstrap import bootstrap_means, long_run_scale, politis_white_length, superior_predictive_ability
+from models.bootstrap import bootstrap_means, long_run_scale, politis_white, superior_predictive_ability
 from models.evidence import CASH, BenchmarkTest, CandidateRow, Measure
 from models.evidence import Evidence as Evidence
 from models.evidence import Verdict as Verdict
@@ -68,14 +67,6 @@ GATE_VERSION: Final = gate_version(GateSettings())
 """Version of the gate with its default parameters."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Clock:
-    """The bootstrap of the night: the block it used and the resampled means of all columns (P&L, then loss)."""
-
-    block: float
-    resampled: Float64
-
-
 def assess(evidence: Evidence, gate: GateSettings, horizon_ns: int, *, screen_only: bool = False) -> Verdict:
     """Judge a night.
 
@@ -106,14 +97,15 @@ def assess(evidence: Evidence, gate: GateSettings, horizon_ns: int, *, screen_on
     k = len(evidence.candidates)
     n = len(evidence.day)
     tests: tuple[BenchmarkTest, ...] = ()
-    clock: _Clock | None = None
+    blocks: dict[Measure, float] = {}
+    resampled: Float64 | None = None
     if n >= MIN_INTERVALS and k:
-        clock, tests = _run_tests(evidence, gate, horizon_ns, int(version, 16))
+        tests, blocks, resampled = _run_tests(evidence, gate, horizon_ns, int(version, 16))
     correlation = (
         mean_correlation(np.column_stack([evidence.pnl[c] for c in evidence.candidates])) if k and n else math.nan
     )
     n_effective = effective_trials(evidence.trials, correlation)
-    table = _table(evidence, gate, clock, tests, n_effective, screen_only)
+    table = _table(evidence, gate, resampled, tests, n_effective, screen_only)
     reason, detail, winner = _decide(evidence, gate, tests, table)
     paid = [row for row in table if row.is_candidate]
     pnl = np.column_stack([evidence.pnl[c] for c in evidence.candidates]) if k else np.zeros((n, 0))
@@ -128,7 +120,7 @@ def assess(evidence: Evidence, gate: GateSettings, horizon_ns: int, *, screen_on
         test_days=len(evidence.days),
         intervals=n,
         clock_ns=gate.clock_ns,
-        block_intervals=clock.block if clock else math.nan,
+        block_intervals={measure: float(length) for measure, length in blocks.items()},
         replications=gate.bootstrap_replications,
         required_p_value=gate.p_value,
         trials_raw=evidence.trials,
@@ -141,58 +133,62 @@ def assess(evidence: Evidence, gate: GateSettings, horizon_ns: int, *, screen_on
 
 def _run_tests(
     evidence: Evidence, gate: GateSettings, horizon_ns: int, seed: int
-) -> tuple[_Clock, tuple[BenchmarkTest, ...]]:
-    """Test all candidates against cash and every baseline, all under the same resampled blocks."""
-    names = evidence.names
+) -> tuple[tuple[BenchmarkTest, ...], dict[Measure, float], Float64]:
+    """Test all candidates against cash and every baseline.
+
+    Returns
+    -------
+    tests, blocks, resampled
+        The tests; the block length of each measure; the bootstrap means of every name's centred P&L, shape (R, names).
+    """
     k = len(evidence.candidates)
     n = len(evidence.day)
-    pnl = np.column_stack([evidence.pnl[name] for name in names])
-    loss = np.column_stack([evidence.loss[name] for name in names])
+    pnl = np.column_stack([evidence.pnl[name] for name in evidence.names])
+    loss = np.column_stack([evidence.loss[name] for name in evidence.names])
     known = np.all(np.isfinite(loss), axis=1)
-    share = known.mean()
-    means = np.zeros(2 * len(names))
-    means[: len(names)] = pnl.mean(axis=0)
-    centred = np.zeros((n, 2 * len(names)))
-    centred[:, : len(names)] = pnl - means[: len(names)]
-    if share > 0.0:
-        # Intervals without rows stay on the clock with weight zero, so that blocks mean the same time in both measures.
-        means[len(names) :] = loss[known].mean(axis=0)
-        centred[known, len(names) :] = (loss[known] - means[len(names) :]) / share
-    # Every test is a column of P&L or loss for each candidate and one for the benchmark (none for cash).
-    plan: list[tuple[str, Measure, int | None]] = [(CASH, "pnl", None)]
-    plan += [(name, "pnl", k + b) for b, name in enumerate(evidence.baselines)]
-    plan += [(name, "loss", len(names) + k + b) for b, name in enumerate(evidence.baselines)]
+    # Intervals without rows stay on the clock with weight zero, so that a block means the same time in both measures.
+    gain_means = -loss[known].mean(axis=0) if known.any() else np.zeros(loss.shape[1])
+    gain = np.zeros_like(loss)
+    gain[known] = (-loss[known] - gain_means) / max(known.mean(), 1e-300)
+    measures: tuple[tuple[Measure, Float64, Float64], ...] = (
+        ("pnl", pnl.mean(axis=0), pnl - pnl.mean(axis=0)),
+        ("loss", gain_means, gain),
+    )
 
-    def differences(columns: Float64, measure: Measure, benchmark: int | None) -> Float64:
-        """Return how much better each candidate is, shape (..., K): profit above, or loss below, the benchmark's."""
-        if benchmark is None:
-            return columns[..., :k]
+    def lead(columns: Float64, benchmark: int) -> Float64:
+        """Return by how much each candidate leads the benchmark, shape (..., K); a benchmark of −1 is cash."""
+        return columns[..., :k] - (columns[..., k + benchmark, None] if benchmark >= 0 else 0.0)
+
+    tests: list[BenchmarkTest] = []
+    blocks: dict[Measure, float] = {}
+    profits = np.zeros((0, 0))
+    for measure, means, centred in measures:
+        against = range(-1 if measure == "pnl" else 0, len(evidence.baselines))
+        if not against:
+            continue
+        series = np.concatenate([lead(centred, b) for b in against], axis=1)
+        dependence = [politis_white(row) for row in np.ascontiguousarray(series.T)]
+        block = max(1.0, 2.0 * horizon_ns / gate.clock_ns, *(length for length, _ in dependence))
+        bootstrap_scale = long_run_scale(series, block)
+        scale = np.maximum(bootstrap_scale, np.sqrt([variance for _, variance in dependence]))
+        resampled = bootstrap_means(centred, block, gate.bootstrap_replications, seed)
+        for position, b in enumerate(against):
+            part = slice(position * k, (position + 1) * k)
+            result = superior_predictive_ability(
+                lead(means, b), scale[part], lead(resampled, b), n, resampled_scale=bootstrap_scale[part]
+            )
+            adjusted = {c: float(p) for c, p in zip(evidence.candidates, result.adjusted, strict=True)}
+            tests.append(BenchmarkTest(evidence.baselines[b] if b >= 0 else CASH, measure, result.p_value, adjusted))
+        blocks[measure] = block
         if measure == "pnl":
-            return columns[..., :k] - columns[..., benchmark, None]
-        return columns[..., benchmark, None] - columns[..., len(names) : len(names) + k]
-
-    series = np.concatenate([differences(centred, measure, column) for _, measure, column in plan], axis=1)
-    lengths = [politis_white_length(row) for row in np.ascontiguousarray(series.T)]
-    block = max(1.0, 2.0 * horizon_ns / gate.clock_ns, *lengths)
-    scale = long_run_scale(series, block)
-    resampled = bootstrap_means(centred, block, gate.bootstrap_replications, seed)
-    tests = []
-    for index, (name, measure, column) in enumerate(plan):
-        result = superior_predictive_ability(
-            differences(means, measure, column),
-            scale[index * k : (index + 1) * k],
-            differences(resampled, measure, column),
-            n,
-        )
-        adjusted = {c: float(p) for c, p in zip(evidence.candidates, result.adjusted, strict=True)}
-        tests.append(BenchmarkTest(name, measure, result.p_value, adjusted))
-    return _Clock(block, resampled), tuple(tests)
+            profits = resampled
+    return tuple(tests), blocks, profits
 
 
 def _table(
     evidence: Evidence,
     gate: GateSettings,
-    clock: _Clock | None,
+    resampled: Float64 | None,
     tests: tuple[BenchmarkTest, ...],
     n_effective: float,
     screen_only: bool,
@@ -206,8 +202,8 @@ def _table(
         pnl = evidence.pnl[name]
         total = float(pnl.sum())
         low, high = math.nan, math.nan
-        if clock is not None:
-            low, high = (total + n * float(q) for q in np.quantile(clock.resampled[:, index], [0.025, 0.975]))
+        if resampled is not None:
+            low, high = (total + n * float(q) for q in np.quantile(resampled[:, index], [0.025, 0.975]))
         by_day = (
             np.bincount(evidence.day, weights=pnl, minlength=len(evidence.days)) if n else np.zeros(len(evidence.days))
         )
