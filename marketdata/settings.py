@@ -60,6 +60,9 @@ class LatencySettings(_Section):
     """Constant latencies of the simulated path; also the label's median decision + order latency."""
 
     feed_ns: int = Field(default=1 * NS_PER_MS, ge=0)
+    feed_jitter_ns: int = Field(default=250_000, ge=0)
+    """Largest jitter of the modelled receive time of sources that have none (``marketdata.receive_clock``)."""
+    feed_seed: int = Field(default=5, ge=0)
     inference_ns: int = Field(default=2 * NS_PER_MS, ge=0)
     decision_ns: int = Field(default=100_000, ge=0)
     order_ns: int = Field(default=2 * NS_PER_MS, ge=0)
@@ -143,6 +146,8 @@ class Settings(_Section):
     """Sessions from ``start_date`` that the partition grids span."""
     first_night: int = Field(default=1, ge=1)
     instruments: tuple[Instrument, ...]
+    sentiment_model: Path | None = None
+    """Folder of a local FinBERT-like text classifier; None: the built-in lexicon scores posts."""
     simulator: SimulatorSettings = SimulatorSettings()
     sampling: SamplingSettings = SamplingSettings()
     label: LabelSettings = LabelSettings()

@@ -1,0 +1,132 @@
+"""Sentiment of a text in [-1, 1]: a small finance lexicon, or a FinBERT-like classifier from a local folder."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+
+LABELS: Final = frozenset({"positive", "negative", "neutral"})
+"""Names a classifier's classes must have, exactly; their order is read from the model."""
+
+POSITIVE_WORDS: Final = frozenset(
+    """
+    accelerate accelerated accumulate advance advanced advances beat beats benefit best better boost boosted boosts
+    breakout bull bullish buy buyers climb climbed climbs confident excellent exceed exceeded exceeds expand expanded
+    expansion gain gained gains great grew grow growing grown grows growth high higher impressed improve improved
+    improvement improves increase increased increases jump jumped jumps lead leading moon outperform outperformed profit
+    profitable profits progress rallied rally raise raised raises rebound rebounded record recover recovered recovery
+    rise rises rising rose solid soar soared soars strength strengthen strengthened strong stronger success successful
+    surge surged surges top up upgrade upgraded upside win winner wins won
+    """.split()  # noqa: SIM905  a word list reads better as text
+)
+NEGATIVE_WORDS: Final = frozenset(
+    """
+    bad bankrupt bankruptcy bear bearish below breakdown collapse collapsed crash crashed cut cuts debt decline declined
+    declines declining decrease decreased decreases default deficit delay delayed dip disappoint disappointed
+    disappointing downgrade downgraded downside down drop dropped drops dump dumped fail failed fall fallen falling
+    falls fear fell fraud hack hacked investigation lawsuit layoff layoffs liquidated liquidation lose loses losing loss
+    losses lost low lower miss missed misses negative plunge plunged poor recession reduce reduced risk scam sell
+    sellers selloff shortage shrink slid slip slipped slow slowdown slump slumped sue sued terrible tumble tumbled
+    underperform warn warned warning weak weaken weakened weaker worried worry worse worst
+    """.split()  # noqa: SIM905  a word list reads better as text
+)
+NEGATIONS: Final = frozenset(
+    {"no", "not", "never", "without", "isn't", "wasn't", "don't", "doesn't", "didn't", "won't"}
+)
+
+_WORD: Final = re.compile(r"[a-z]+(?:'[a-z]+)?")
+
+
+class SentimentModel(Protocol):
+    """Scores texts; ``name`` is kept in the manifest of what it made."""
+
+    @property
+    def name(self) -> str:
+        """What made the score, for reports."""
+        ...
+
+    def score(self, texts: Sequence[str]) -> Float64:
+        """Return one score a text, shape (n,), in [-1, 1]: probability of positive minus negative, or its like."""
+        ...
+
+
+class LexiconSentiment:
+    """Counts words of two short lists; a negation up to two words before turns a word round.
+
+    It knows no context and no irony: it stands in where no classifier is at hand.
+    """
+
+    name: Final = "lexicon"
+
+    def score(self, texts: Sequence[str]) -> Float64:
+        """Return (positive - negative) / (positive + negative) words of each text, 0 where it has neither."""
+        return np.array([self._one(text) for text in texts], dtype=np.float64)
+
+    def _one(self, text: str) -> float:
+        words = _WORD.findall(text.lower())
+        total, signed = 0, 0
+        for k, word in enumerate(words):
+            tone = (word in POSITIVE_WORDS) - (word in NEGATIVE_WORDS)
+            if tone:
+                total += 1
+                signed += -tone if NEGATIONS.intersection(words[max(0, k - 2) : k]) else tone
+        return signed / total if total else 0.0
+
+
+class TransformerSentiment:
+    """A three-class text classifier of the ``transformers`` library (FinBERT), loaded from a local folder.
+
+    Raises
+    ------
+    ValueError
+        If the model's labels are not exactly positive, negative and neutral: their order differs between published
+        models, so it is always read from ``id2label``.
+    """
+
+    def __init__(self, folder: Path, *, batch: int = 32, max_tokens: int = 128) -> None:
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        self._model: Any = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).eval()
+        labels = {int(k): str(label).lower() for k, label in self._model.config.id2label.items()}
+        if sorted(labels.values()) != sorted(LABELS):
+            raise ValueError(f"{folder}: labels {sorted(labels.values())} are not {sorted(LABELS)}")
+        index = {label: k for k, label in labels.items()}
+        self._positive, self._negative = index["positive"], index["negative"]
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._batch, self._max_tokens = batch, max_tokens
+        self.name = f"transformer:{folder.name}"
+
+    def score(self, texts: Sequence[str]) -> Float64:
+        """Return P(positive) - P(negative) of each text, in batches, without gradients."""
+        import torch
+
+        scores = np.empty(len(texts), np.float64)
+        for start in range(0, len(texts), self._batch):
+            part = list(texts[start : start + self._batch])
+            tokens = self._tokenizer(
+                part, padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
+            )
+            with torch.no_grad():
+                probability = torch.softmax(self._model(**tokens).logits.double(), dim=-1).numpy()
+            scores[start : start + len(part)] = probability[:, self._positive] - probability[:, self._negative]
+        return scores
+
+
+def build_sentiment(model_dir: Path | None) -> SentimentModel:
+    """Return the classifier in ``model_dir``, or the lexicon where none is given.
+
+    Raises
+    ------
+    ValueError
+        If the folder is missing or its model has other labels.
+    """
+    if model_dir is None:
+        return LexiconSentiment()
+    if not (model_dir / "config.json").exists():
+        raise ValueError(f"{model_dir}: no sentiment model there (config.json is missing)")
+    return TransformerSentiment(model_dir)
