@@ -45,10 +45,10 @@ setup: $(VENV)/.run  ## build the environment in .venv from the lock file
 setup-dev: $(VENV)/.dev  ## the same with the tools for tests and checks
 
 run: setup  ## simulate a market, run the nights on it, decide, trade the next session on paper, report
-	@$(BIN)/flowsense run --source $(SOURCE) $(if $(DATA),--data $(DATA)) $(if $(SIGNAL),--signal $(SIGNAL)) $(_root) $(ARGS)
+	@$(BIN)/flowsense $(_root) run --source $(SOURCE) $(if $(DATA),--data $(DATA)) $(if $(SIGNAL),--signal $(SIGNAL)) $(ARGS)
 
 up: setup  ## Dagster UI, MLflow UI, prediction API and paper executor in one terminal; Ctrl-C stops all
-	@$(BIN)/flowsense up --source $(SOURCE) --speed $(SPEED) $(_root) $(ARGS)
+	@$(BIN)/flowsense $(_root) --source $(SOURCE) up --speed $(SPEED) $(ARGS)
 
 test: setup-dev  ## the default tests (under five minutes)
 	@$(BIN)/python -m pytest -q -m "not slow and not realdata and not network and not gpu" $(ARGS)

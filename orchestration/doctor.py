@@ -40,7 +40,14 @@ class Finding:
 
 def examine(root: DataRoot, ports: tuple[int, ...]) -> list[Finding]:
     """Return a finding for Python, packages, memory, disk, ports, telemetry and the data root."""
-    looks: list[Callable[[], Finding]] = [_python, _memory, lambda: _disk(root), _packages, _telemetry, lambda: _root(root)]
+    looks: list[Callable[[], Finding]] = [
+        _python,
+        _memory,
+        lambda: _disk(root),
+        _packages,
+        _telemetry,
+        lambda: _root(root),
+    ]
     findings = [look() for look in looks]
     findings.extend(_port(port) for port in ports)
     return findings
@@ -89,7 +96,11 @@ def _root(root: DataRoot) -> Finding:
         settings = root.settings()
     except SettingsError as error:
         return Finding("data root", False, str(error))
-    missing = [p.name for p in (root.dagster_home / "dagster.yaml", root.mlflow_database, root.decisions_database) if not p.exists()]
+    missing = [
+        p.name
+        for p in (root.dagster_home / "dagster.yaml", root.mlflow_database, root.decisions_database)
+        if not p.exists()
+    ]
     if missing:
         return Finding("data root", False, f"{root.path} lacks {', '.join(missing)}; run `flowsense init`")
     mode = root.signing_key.stat().st_mode & 0o777 if root.signing_key.exists() else None

@@ -229,7 +229,19 @@ def platform_services(root: DataRoot, ports: Ports, *, speed: float, feed: str) 
     return [
         Service(
             "code",
-            [python, "-m", "dagster", "code-server", "start", "-m", "orchestration.definitions", "-h", HOST, "-p", str(ports.code)],
+            [
+                python,
+                "-m",
+                "dagster",
+                "code-server",
+                "start",
+                "-m",
+                "orchestration.definitions",
+                "-h",
+                HOST,
+                "-p",
+                str(ports.code),
+            ],
             env=shared,
         ),
         Service(
@@ -263,6 +275,10 @@ def platform_services(root: DataRoot, ports: Ports, *, speed: float, feed: str) 
             health="/health",
             env=shared,
         ),
-        Service("stream", [*flowsense, "stream", "--port", str(ports.stream), "--speed", str(speed), "--feed", feed], env=shared),
+        Service(
+            "stream",
+            [*flowsense, "stream", "--port", str(ports.stream), "--speed", str(speed), "--feed", feed],
+            env=shared,
+        ),
         Service("executor", [*flowsense, "trade", "--mode", "paper", "--port", str(ports.stream)], env=shared),
     ]

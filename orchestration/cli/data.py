@@ -1,0 +1,185 @@
+"""Commands about data: ``init``, ``simulate``, ``quarantine``."""
+
+import getpass
+from dataclasses import fields
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from marketdata.clock import NS_PER_S
+from marketdata.paths import PartitionKey
+from marketdata.settings import SettingsError
+from orchestration.cli.console import StageProgress, out
+from orchestration.cli.roots import chosen
+
+quarantine_app = typer.Typer(help="Partitions that were refused by their audit.", no_args_is_help=True)
+Key = Annotated[str, typer.Argument(help="asset/instrument/date, as `quarantine list` prints it.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file to the command line."""
+    app.command("init")(init)
+    app.command("simulate")(simulate)
+    app.command("query")(query)
+    app.command("bars")(bars)
+    app.add_typer(quarantine_app, name="quarantine")
+
+
+def init(
+    context: typer.Context,
+    source: Annotated[str, typer.Option(help="simulated, lobster, lean_equity or crypto_2026.")] = "simulated",
+    data: Annotated[Path | None, typer.Option(help="Folder of the recorded data.")] = None,
+    signal: Annotated[float, typer.Option(help="Planted edge of the simulated market; 0: nothing pays.")] = 1.0,
+    sessions: Annotated[int | None, typer.Option(min=1, help="Sessions that the partition grids span.")] = None,
+) -> None:
+    """Make a data root: settings, Dagster and MLflow stores, ledgers, signing key. Safe to repeat and to run twice at once."""
+    from marketdata.presets import preset
+    from orchestration.initialise import initialise
+
+    root = chosen(context).data_root(source, signal)
+    if root.settings_file.exists():
+        initialise(root)
+        out.print(f"{root.path} is complete", markup=False)
+        return
+    initialise(root, preset(source, data, signal=signal, sessions=sessions))
+    out.print(f"{root.path} made; settings in {root.settings_file}", markup=False)
+
+
+def simulate(
+    destination: Annotated[Path, typer.Argument(help="Folder to write Parquet files into; made if missing.")],
+    days: Annotated[int, typer.Option(min=1, help="Sessions.")] = 1,
+    instruments: Annotated[int, typer.Option(min=1, max=5, help="Instruments.")] = 5,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 7,
+    signal: Annotated[float, typer.Option(help="Planted edge in median spreads a round trip; 0: nothing pays.")] = 1.0,
+    events: Annotated[int, typer.Option(min=1_000, help="Events an instrument and session, about.")] = 130_000,
+) -> None:
+    """Simulate sessions of the market and write ticks, options, posts, transfers and the truth behind them."""
+    from marketdata.presets import preset
+    from marketdata.simulator.session import simulate_session
+
+    settings = preset("simulated", None, signal=signal, sessions=days)
+    world = settings.simulator.model_copy(update={"seed": seed, "events_per_session": events})
+    settings = settings.model_copy(update={"simulator": world, "instruments": settings.instruments[:instruments]})
+    sessions = settings.market_calendar().first_sessions(settings.start_date, days)
+    rows = 0
+    with StageProgress() as progress:
+        for index, session in enumerate(sessions):
+            progress("simulate", index, days)
+            made = simulate_session(settings, session, index)
+            folder = destination / session.date.isoformat()
+            folder.mkdir(parents=True, exist_ok=True)
+            for symbol, frame in made.ticks.items():
+                frame.write_parquet(folder / f"ticks_{symbol}.parquet")
+                rows += frame.height
+            for name in ("options", "posts", "transfers"):
+                getattr(made, name).write_parquet(folder / f"{name}.parquet")
+            for part in fields(made.truth):
+                getattr(made.truth, part.name).write_parquet(folder / f"truth_{part.name}.parquet")
+        progress("simulate", days, days)
+    out.print(f"{rows:,} events of {instruments} instruments in {days} sessions below {destination}", markup=False)
+
+
+def query(
+    context: typer.Context,
+    sql: Annotated[str, typer.Argument(help='For example "SELECT instrument, count(*) FROM events GROUP BY ALL".')],
+    output: Annotated[Path | None, typer.Option("--out", help="Write .csv, .json or .parquet instead of a table.")] = None,
+) -> None:
+    """Ask the published partitions in SQL (DuckDB): one view an asset, with its session and instrument."""
+    from marketdata import lake
+
+    root, _ = chosen(context).open()
+    _write(lake.query(root, sql), output)
+
+
+def bars(
+    context: typer.Context,
+    instrument: Annotated[str, typer.Argument(help="Symbol.")],
+    first: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First session.")],
+    last: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last session (default: the first).")] = None,
+    interval_s: Annotated[float, typer.Option(min=1e-3, help="Seconds a bar.")] = 60.0,
+    output: Annotated[Path | None, typer.Option("--out", help="Write .csv, .json or .parquet instead of a table.")] = None,
+) -> None:
+    """Print trade bars of any interval: OHLC, volume, signed volume, trades."""
+    from marketdata import lake
+
+    root, settings = chosen(context).open()
+    found = settings.instrument(instrument)
+    _write(lake.bars(root, found, first.date(), (last or first).date(), round(interval_s * NS_PER_S)), output)
+
+
+def _write(frame: pl.DataFrame, output: Path | None) -> None:
+    if output is None:
+        with pl.Config(tbl_rows=50, tbl_cols=20, tbl_hide_dataframe_shape=True):
+            out.print(str(frame), markup=False)
+        return
+    writers = {".csv": frame.write_csv, ".json": frame.write_json, ".parquet": frame.write_parquet}
+    if output.suffix not in writers:
+        raise SettingsError(f"{output}: write to a .csv, .json or .parquet file")
+    writers[output.suffix](output)
+    out.print(f"{output}: {frame.height:,} rows", markup=False)
+
+
+@quarantine_app.command("list")
+def quarantine_list(context: typer.Context) -> None:
+    """List quarantined partitions with their reasons."""
+    from marketdata.quarantine import list_quarantined
+
+    root, _ = chosen(context).open()
+    found = list_quarantined(root)
+    for manifest in found:
+        reasons = "; ".join(f"{c.name}: {c.detail}" if c.detail else c.name for c in manifest.failures)
+        out.print(f"{manifest.key}  {manifest.rows:,} rows  {reasons}", markup=False)
+    if not found:
+        out.print("nothing is in quarantine", markup=False)
+
+
+@quarantine_app.command("show")
+def quarantine_show(
+    context: typer.Context, key: Key, rows: Annotated[int, typer.Option(min=1, help="Bad rows to print.")] = 20
+) -> None:
+    """Show a quarantined partition: every check, and its first bad rows with their reasons."""
+    from marketdata.quarantine import show
+
+    root, _ = chosen(context).open()
+    manifest, bad_rows = show(root, parse_key(key))
+    for check in manifest.checks:
+        mark = "ok  " if check.passed else "FAIL"
+        out.print(f"{mark} {check.name}  {check.detail}", markup=False)
+    if bad_rows is not None:
+        out.print(str(bad_rows.head(rows)), markup=False)
+
+
+@quarantine_app.command("release")
+def quarantine_release(
+    context: typer.Context,
+    key: Key,
+    why: Annotated[str, typer.Option(help="Why the data is good after all; kept in the audit log.")],
+    by: Annotated[str, typer.Option(help="Who releases it (default: the user name).")] = "",
+) -> None:
+    """Publish a quarantined partition as it is, on a person's word; audited."""
+    from marketdata.quarantine import release
+
+    root, _ = chosen(context).open()
+    release(root, parse_key(key), by or getpass.getuser(), why)
+    out.print(f"{key} is published", markup=False)
+
+
+def parse_key(text: str) -> PartitionKey:
+    """Return the partition that ``asset/instrument/date`` names.
+
+    Raises
+    ------
+    SettingsError
+        If the text has another form.
+    """
+    parts = text.split("/")
+    if len(parts) != 3:
+        raise SettingsError(f"{text!r} is not asset/instrument/date")
+    try:
+        day = date.fromisoformat(parts[2])
+    except ValueError as error:
+        raise SettingsError(f"{text!r}: {parts[2]} is no date") from error
+    return PartitionKey(parts[0], day, None if parts[1] == "_" else parts[1])

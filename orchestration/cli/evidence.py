@@ -1,0 +1,166 @@
+"""Commands about what is believed and who trades: ``champion``, ``promote``, ``rollback``, ``predict``, ``features``."""
+
+import getpass
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from marketdata.clock import from_ns, to_ns
+from marketdata.settings import SettingsError
+from orchestration.cli.console import out
+from orchestration.cli.roots import chosen
+
+features_app = typer.Typer(help="The feature catalogue.", no_args_is_help=True)
+By = Annotated[str, typer.Option(help="Who decides this (default: the user name).")]
+Why = Annotated[str, typer.Option(help="Why; kept in the signed record.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file to the command line."""
+    app.command("champion")(champion)
+    app.command("promote")(promote)
+    app.command("rollback")(rollback)
+    app.command("predict")(predict)
+    app.add_typer(features_app, name="features")
+
+
+def champion(
+    context: typer.Context,
+    at: Annotated[str | None, typer.Option(help="Time, ISO 8601 with zone (default: after all decisions).")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Walk the chain of decisions and check every signature.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which model trades at a time, since when, and by which decision; exit code 1 when there is none."""
+    from models.decisions import DecisionLedger
+
+    root, _ = chosen(context).open()
+    ledger = DecisionLedger(root)
+    if verify:
+        found = ledger.verify()
+        if not found.ok:
+            out.print(f"record {found.broken} of {found.records} is broken: {found.problem}", markup=False)
+            raise typer.Exit(1)
+        out.print(f"{found.records} records, all linked and signed; head {found.head[:16]}", markup=False)
+        return
+    who = ledger.champion_at(_time(at)) if at else ledger.champion_at()
+    if who is None:
+        out.print("{}" if as_json else "no champion", markup=False)
+        raise typer.Exit(1)
+    if as_json:
+        values = {
+            "model": who.model,
+            "bundle_sha256": who.bundle_sha256,
+            "since": from_ns(who.since_ns).isoformat(),
+            "record": who.decided_by,
+        }
+        out.print(json.dumps(values), markup=False)
+        return
+    out.print(
+        f"{who.model}  bundle {who.bundle_sha256[:16]}  since {from_ns(who.since_ns):%Y-%m-%d %H:%M:%S} UTC  record {who.decided_by}",
+        markup=False,
+    )
+
+
+def promote(
+    context: typer.Context,
+    bundle: Annotated[str, typer.Argument(help="Content hash of the bundle, or the start of it.")],
+    why: Why,
+    by: By = "",
+) -> None:
+    """Make a bundle the champion by hand, past the gate; signed with who and why."""
+    from models.bundle import load_bundle
+    from models.decisions import DecisionLedger
+
+    root, _ = chosen(context).open()
+    matches = [f for f in sorted(root.bundles.glob("*")) if f.is_dir() and _bundle_hash(f).startswith(bundle)]
+    if len(matches) != 1:
+        raise SettingsError(f"{root.bundles}: {len(matches)} bundles begin with {bundle!r}; give the hash of one")
+    found = load_bundle(matches[0])
+    record = DecisionLedger(root).promote(
+        found.manifest.model, found.sha256, time.time_ns(), by=by or getpass.getuser(), why=why
+    )
+    _project(context)
+    out.print(
+        f"record {record.sequence}: {found.manifest.model} {found.sha256[:16]} is champion from now on", markup=False
+    )
+
+
+def rollback(
+    context: typer.Context,
+    why: Why,
+    by: By = "",
+    to_nobody: Annotated[bool, typer.Option("--to-nobody", help="Withdraw the first champion; nobody trades.")] = False,
+) -> None:
+    """Bring the champion before the present one back; signed with who and why."""
+    from models.decisions import DecisionLedger
+
+    root, _ = chosen(context).open()
+    ledger = DecisionLedger(root)
+    # A champion may have been decided for a session that has not opened yet; what is rolled back is the latest.
+    present = ledger.champion_at()
+    moment = max(time.time_ns(), present.since_ns) if present else time.time_ns()
+    record = ledger.rollback(moment, by=by or getpass.getuser(), why=why, to_nobody=to_nobody)
+    _project(context)
+    who = ledger.champion_at()
+    out.print(
+        f"record {record.sequence}: {f'{who.model} {who.bundle_sha256[:16]} trades again' if who else 'nobody trades'}",
+        markup=False,
+    )
+
+
+def predict(
+    context: typer.Context,
+    rows: Annotated[
+        Path | None, typer.Argument(help='JSON {"instrument": …, "rows": [[…], …]}; default stdin.')
+    ] = None,
+) -> None:
+    """Forecast feature rows with the champion; the same answer as the API's /v1/predict."""
+    from serving.api import PredictionService, PredictRequest
+
+    root, settings = chosen(context).open()
+    text = rows.read_text(encoding="utf-8") if rows else sys.stdin.read()
+    try:
+        request = PredictRequest.model_validate_json(text)
+    except ValueError as error:
+        raise SettingsError(f"{rows or 'stdin'}: {error}") from error
+    out.print_json(PredictionService(root, settings).predict(request).model_dump_json())
+
+
+@features_app.command("list")
+def features_list(as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> None:
+    """Print the catalogue: name, unit, formula, reference, warm-up."""
+    from features.catalog import describe
+
+    for item in describe():
+        if as_json:
+            out.print(json.dumps(item), markup=False)
+        else:
+            out.print(f"{item['name']:<32} {item['unit']:<12} {item['formula']}", markup=False)
+
+
+def _bundle_hash(folder: Path) -> str:
+    manifest = folder / "bundle.sha256"
+    return manifest.read_text(encoding="ascii").strip() if manifest.exists() else folder.name
+
+
+def _project(context: typer.Context) -> None:
+    """Bring the registry's alias in line with the decisions."""
+    from models.registry import project_champion
+
+    root, _ = chosen(context).open()
+    project_champion(root)
+
+
+def _time(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SettingsError(f"--at {text!r} is no ISO 8601 time") from error
+    return to_ns(moment if moment.tzinfo else moment.replace(tzinfo=UTC))

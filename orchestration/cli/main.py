@@ -1,0 +1,69 @@
+"""``flowsense``: everything a person does by hand."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from marketdata.settings import SettingsError
+from orchestration.cli import data, evidence, house, live, nights
+from orchestration.cli.console import err
+from orchestration.cli.roots import Choice
+
+app = typer.Typer(
+    name="flowsense",
+    help="A scheduled MLOps and experiment platform for market microstructure.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+
+@app.callback()
+def choose_root(
+    context: typer.Context,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of the data root; default var/<source>.", envvar="FLOWSENSE_ROOT")
+    ] = None,
+    source: Annotated[
+        str, typer.Option(help="Source whose default root is meant when --root is not given.")
+    ] = "simulated",
+) -> None:
+    """A scheduled MLOps and experiment platform for market microstructure."""
+    context.obj = Choice(root, source)
+
+
+for module in (nights, data, evidence, live, house):
+    module.register(app)
+
+
+def expected_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that a person can mend: shown as one line, exit code 2."""
+    from marketdata.sources import SourceError
+
+    from marketdata.lake import LakeError
+    from marketdata.partitions import PartitionMissing, PartitionQuarantined
+    from models.bundle import BundleError
+    from models.decisions import DecisionError
+    from orchestration.up import PortTaken
+
+    return (SettingsError, LakeError, SourceError, PartitionMissing, PartitionQuarantined, BundleError, DecisionError, PortTaken)
+
+
+def main() -> None:
+    """Run the command line; errors go to stderr as one line, with exit code 2 for input and 1 for a failed run."""
+    os.environ.setdefault("PYTHONWARNINGS", "default")
+    try:
+        app()
+    except Exception as error:
+        if not isinstance(error, expected_errors()):
+            raise
+        err.print(f"flowsense: {error}", markup=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
