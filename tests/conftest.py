@@ -1,0 +1,24 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The recorded data folder: ``FLOWSENSE_DATA``, else ``../shared/data`` beside the checkout.
+
+    Without it the test is skipped with the reason; in CI (``CI=true``) it fails, so that nobody passes by not looking.
+    """
+    given = os.environ.get("FLOWSENSE_DATA")
+    folder = Path(given) if given else CHECKOUT.parent / "shared" / "data"
+    if not (folder / "market").is_dir():
+        reason = f"the recorded data folder {folder} is absent (set FLOWSENSE_DATA)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
