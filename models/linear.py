@@ -1,0 +1,166 @@
+"""The multinomial logit: scikit-learn fits it, a numba kernel of a few lines serves it; and the linear candidate on all columns.
+
+Every other logit of the house (queue imbalance, time of day, Hawkes, regimes) is this one on other columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from marketdata.settings import TrainingSettings
+from models.evaluation import score
+from models.forecaster import DesignRows, Float64, NoState, Part, Role, TrainingBlock, Weights
+
+ABSENT_LOG_ODDS = -12.0
+"""Log odds of a class that never came in training: improbable, never impossible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logit:
+    """Coefficients of a three-class logit: ``coefficients`` (3, D) and ``intercepts`` (3,), both float64."""
+
+    coefficients: Float64
+    intercepts: Float64
+
+
+def fit_logit(
+    x: npt.NDArray[np.floating[Any]], y: npt.NDArray[np.int8], penalty: float, *, tolerance: float = 1e-4
+) -> Logit:
+    """Return the logit that minimises mean log loss + ½ ``penalty`` ‖coefficients‖².
+
+    Parameters
+    ----------
+    x : float array, shape (n, D)
+        Finite columns of comparable scale.
+    y : int8 array, shape (n,)
+        -1, 0 or 1. A class without rows gets :data:`ABSENT_LOG_ODDS`.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    width = x.shape[1]
+    coefficients, intercepts = np.zeros((3, width)), np.full(3, ABSENT_LOG_ODDS)
+    present = np.unique(y).astype(np.int64) + 1
+    if len(present) == 0:
+        return Logit(coefficients, np.zeros(3))
+    if len(present) == 1 or width == 0:
+        counts = np.bincount(y.astype(np.int64) + 1, minlength=3)
+        intercepts[present] = np.log(counts[present] / len(y))
+        return Logit(coefficients, intercepts)
+    with threadpool_limits(limits=1):
+        fitted = LogisticRegression(C=1.0 / (penalty * len(y)), tol=tolerance, max_iter=300).fit(
+            x.astype(np.float64), y
+        )
+    if len(present) == 2:
+        coefficients[present[1]] = fitted.coef_[0]
+        intercepts[present] = 0.0, fitted.intercept_[0]
+    else:
+        coefficients[:], intercepts[:] = fitted.coef_, fitted.intercept_
+    return Logit(coefficients, intercepts)
+
+
+def logit_probabilities(logit: Logit, x: npt.NDArray[np.floating[Any]]) -> Float64:
+    """Return probabilities, shape (n, 3); a row's bits do not depend on its neighbours."""
+    out = np.empty((len(x), 3))
+    _logit(np.ascontiguousarray(x), logit.coefficients, logit.intercepts, out)
+    return out
+
+
+@njit(cache=True)
+def softmax_in_place(values: npt.NDArray[np.float64]) -> None:
+    """Turn a row of logits into probabilities."""
+    top = values[0]
+    for c in range(1, values.shape[0]):
+        top = max(top, values[c])
+    total = 0.0
+    for c in range(values.shape[0]):
+        values[c] = np.exp(values[c] - top)
+        total += values[c]
+    for c in range(values.shape[0]):
+        values[c] /= total
+
+
+@njit(cache=True)
+def _logit(
+    x: npt.NDArray[np.floating[Any]],
+    coefficients: npt.NDArray[np.float64],
+    intercepts: npt.NDArray[np.float64],
+    out: npt.NDArray[np.float64],
+) -> None:
+    for n in range(x.shape[0]):
+        for c in range(3):
+            value = intercepts[c]
+            for k in range(x.shape[1]):
+                value += coefficients[c, k] * np.float64(x[n, k])
+            out[n, c] = value
+        softmax_in_place(out[n])
+
+
+@dataclass(frozen=True, slots=True)
+class LogitModel:
+    """A logit on chosen columns of the design (all of them where ``config["columns"]`` is None)."""
+
+    weights: Weights
+    positions: npt.NDArray[np.intp] | None
+
+    @classmethod
+    def restore(cls, weights: Weights) -> "LogitModel":
+        """Return the model of these weights."""
+        positions = weights.arrays.get("positions")
+        return cls(weights, None if positions is None else positions.astype(np.intp))
+
+    def init(self) -> NoState:
+        """Return the empty state."""
+        return NoState()
+
+    def step(self, state: NoState, rows: DesignRows) -> tuple[NoState, Float64]:
+        """Return the probabilities row by row."""
+        logit = Logit(self.weights.arrays["coefficients"], self.weights.arrays["intercepts"])
+        return state, logit_probabilities(logit, rows.x if self.positions is None else rows.x[:, self.positions])
+
+    def forecast(self, rows: DesignRows, session: npt.NDArray[np.int64]) -> Float64:
+        """Return the probabilities of all rows."""
+        return self.step(NoState(), rows)[1]
+
+
+def fit_logit_model(block: TrainingBlock, columns: Sequence[str] | None, penalty: float) -> LogitModel:
+    """Return a logit on the named design columns, fitted to all loss rows, with the inner split's scores beside it."""
+    rows = block.rows
+    positions = None if columns is None else np.array([rows.columns.index(name) for name in columns], dtype=np.int64)
+    x = rows.x if positions is None else rows.x[:, positions]
+    inner: dict[str, Any] = {}
+    if len(block.train) and len(block.valid):
+        trial = fit_logit(x[block.train], block.y[block.train], penalty, tolerance=1e-3)
+        inner = score(logit_probabilities(trial, x[block.valid]), block.y[block.valid])
+    logit = fit_logit(x[block.loss], block.y[block.loss], penalty)
+    arrays: dict[str, npt.NDArray[Any]] = {"coefficients": logit.coefficients, "intercepts": logit.intercepts}
+    if positions is not None:
+        arrays["positions"] = positions
+    config = {"form": "logit", "columns": None if columns is None else list(columns)}
+    return LogitModel.restore(Weights(arrays, config, {"inner": inner}))
+
+
+@dataclass(frozen=True, slots=True)
+class LinearForecaster:
+    """A penalised multinomial logit on every column of the design."""
+
+    name: str = "linear"
+    role: Role = "candidate"
+    parts: tuple[Part, ...] = ("regimes", "hawkes")
+    penalty: float = 2e-3
+
+    def hyperparameters(self, training: TrainingSettings) -> dict[str, Any]:
+        """Return the penalty."""
+        return {"penalty": self.penalty}
+
+    def fit(self, block: TrainingBlock, training: TrainingSettings, seed: int) -> LogitModel:
+        """Return the fitted logit; there is nothing random in it."""
+        return fit_logit_model(block, None, self.penalty)
+
+    def restore(self, weights: Weights) -> LogitModel:
+        """Return the model of these weights."""
+        return LogitModel.restore(weights)

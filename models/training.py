@@ -1,0 +1,403 @@
+"""Fit a forecaster inside a fold, keep it by the hash of what went into it, and make the forecasts that are traded.
+
+A fit is named by a key over the rows, the point events, the specification, the seed and the code: the same night fits nothing
+twice, and a fold that was fitted last night is opened, not fitted again. Nothing after the fold's training window reaches any
+parameter, because the fit is given nothing else.
+"""
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+import features
+from features.dataset import LABEL_MISSING, Dataset
+from features.fitted.params import FitWindow
+from marketdata.paths import DataRoot
+from marketdata.settings import Settings
+from models.bundle import Bundle, BundleManifest, BundlePredictor, load_bundle, save_bundle
+from models.catalog import forecaster, model_hyperparameters
+from models.design import DesignParams, design_arrays, design_step, init_design
+from models.evaluation import score
+from models.fitting import fit_design
+from models.forecast import FORECAST_DTYPE, ForecastArray
+from models.forecaster import DesignRows, Part, TrainingBlock, session_slices
+from models.hawkes_likelihood import PointEvents
+from models.splits import Fold, inner_split, walk_forward_folds
+
+Points = Mapping[tuple[int, int], PointEvents]
+"""Point events by (position of the session in ``Dataset.sessions``, instrument id)."""
+BeforeFit = Callable[[dict[str, Any]], str]
+"""Writes a trial down before its fit and returns its id."""
+
+CODE_MODULES: Final = (
+    "baselines bundle catalog design encoder_kernel evaluation fitting forecast forecaster gnn graph_kernel hawkes hawkes_likelihood hmm linear "
+    "reproducible splits training transformer"
+).split()
+"""Modules of this package that a fit or a forecast runs through; their sources are part of every key."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingWindow:
+    """What a fit may see of a dataset: context rows, which of them count in the loss, and the point events."""
+
+    dataset: Dataset
+    loss: npt.NDArray[np.intp]
+    points: dict[tuple[int, int], PointEvents]
+
+    @property
+    def span(self) -> FitWindow:
+        """First and last receive time, and when the last label was known."""
+        ts, known = self.dataset.ts_recv, self.dataset.ts_known[self.loss]
+        return FitWindow(int(ts[0]), int(ts[-1]), int(max(known.max(), ts[-1])))
+
+    def rows_sha256(self) -> str:
+        """Hash of the rows, of the loss rows, of the sessions and the instruments."""
+        digest = hashlib.sha256(self.dataset.content_hash().encode())
+        digest.update(repr([(s.open_ns, s.close_ns) for s in self.dataset.sessions]).encode())
+        digest.update(repr([(i.instrument_id, i.symbol) for i in self.dataset.instruments]).encode())
+        digest.update(self.loss.astype(np.int64).tobytes())
+        return digest.hexdigest()
+
+    def points_sha256(self) -> str:
+        """Hash of the point events."""
+        digest = hashlib.sha256()
+        for key in sorted(self.points):
+            digest.update(repr((int(key[0]), int(key[1]))).encode())
+            digest.update(np.ascontiguousarray(self.points[key].ts_ns).tobytes())
+            digest.update(np.ascontiguousarray(self.points[key].kind).tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """A fold's bundle, its forecasts of the fold's test rows (in row order) and their scores."""
+
+    fold: Fold
+    bundle: Bundle
+    forecasts: ForecastArray
+    scores: dict[str, Any]
+
+
+def training_window(dataset: Dataset, fold: Fold, points: Points) -> TrainingWindow:
+    """Return the part of dataset and point events that the fold trains on, sessions renumbered from its first.
+
+    Raises
+    ------
+    ValueError
+        If no row's label was known in time.
+    """
+    if not len(fold.train):
+        raise ValueError(f"fold {fold.name} has no row whose label was known before it")
+    rows = dataset.take(fold.context)
+    first, last = int(rows.session.min()), int(rows.session.max())
+    rows = replace(rows, session=(rows.session - first).astype(np.int32), sessions=dataset.sessions[first : last + 1])
+    chosen = {}
+    for (session, instrument), events in points.items():
+        if first <= session <= last:
+            early = events.ts_ns < fold.train_end_ns
+            chosen[session - first, instrument] = PointEvents(events.ts_ns[early], events.kind[early])
+    return TrainingWindow(rows, np.searchsorted(fold.context, fold.train), chosen)
+
+
+def fit_bundle(
+    root: DataRoot,
+    settings: Settings,
+    dataset: Dataset,
+    fold: Fold,
+    name: str,
+    points: Points,
+    *,
+    seed: int | None = None,
+    before_fit: BeforeFit | None = None,
+) -> Bundle:
+    """Return the bundle of a forecaster fitted on a fold's training window; it is fitted only if it is not in the store.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        All rows; the fit sees ``fold.context`` only, and labels of ``fold.train`` only.
+    name : str
+        A name in ``models.catalog.FORECASTERS``.
+    points : mapping
+        Point events for the Hawkes fit; models without that part ignore them.
+    seed : int, optional
+        Defaults to ``settings.training.seed``.
+    before_fit : callable, optional
+        Called with the trial (``window, features, label, model, hyperparameters, strategy``: the rule, not the dates) right
+        before a fit that is not in the store. Control worlds leave it out.
+
+    Returns
+    -------
+    Bundle
+        Stored in ``root.bundles`` under its key. Its bytes do not depend on the number of threads.
+    """
+    model = forecaster(name)
+    seed = settings.training.seed if seed is None else seed
+    window = training_window(dataset, fold, points if "hawkes" in model.parts else {})
+    rows_hash, points_hash, code = window.rows_sha256(), window.points_sha256(), code_sha256()
+    data = _hash(rows_hash, points_hash)
+    trial = trial_of(settings, dataset, name)
+    key = _hash(data, code, trial, seed, settings.latency.inference_ns, dataset.memory_ns)
+    folder = root.bundles / key
+    if folder.exists():
+        return load_bundle(folder)
+    if before_fit is not None:
+        before_fit(trial)
+    started = time.perf_counter()
+    stamps = _hash(rows_hash, code), _hash(rows_hash, points_hash, settings.sampling.decays_per_s, code)
+    block, design, findings = training_block(root, settings, window, model.parts, seed, stamps)
+    fitted = model.fit(block, settings.training, seed)
+    design_values, design_config = design_arrays(design)
+    arrays = {f"design.{k}": v for k, v in design_values.items()}
+    arrays |= {f"model.{k}": v for k, v in fitted.weights.arrays.items()}
+    arrays["edge.move_scale_units"] = move_scale_units(window.dataset.take(window.loss))
+    span = window.span
+    manifest = BundleManifest(
+        name=name,
+        role=model.role,
+        key=key,
+        fingerprint=dataset.fingerprint,
+        columns=dataset.columns,
+        instrument_ids=tuple(item.instrument_id for item in dataset.instruments),
+        symbols=tuple(item.symbol for item in dataset.instruments),
+        memory_ns=dataset.memory_ns,
+        label={"horizon_ns": dataset.horizon_ns, "to_venue_ns": settings.latency.to_venue_ns},
+        inference_ns=settings.latency.inference_ns,
+        window={
+            "first_ns": span.start_ns,
+            "last_ns": span.end_ns,
+            "ts_known": span.ts_known,
+            "sessions": [item.date.isoformat() for item in window.dataset.sessions],
+        },
+        rows={"context": len(window.dataset), "loss": len(window.loss)},
+        hyperparameters=model_hyperparameters(name, settings),
+        trial=trial,
+        seed=seed,
+        data_sha256=data,
+        code_sha256=code,
+        design=design_config,
+        model=fitted.weights.config,
+        diagnostics={**fitted.weights.diagnostics, **findings},
+    )
+    save_bundle(Bundle(manifest, arrays), folder)
+    _write(root.folds / f"{key}.timing.json", json.dumps({"fit_seconds": time.perf_counter() - started}).encode())
+    return load_bundle(folder)
+
+
+def training_block(
+    root: DataRoot,
+    settings: Settings,
+    window: TrainingWindow,
+    parts: tuple[Part, ...],
+    seed: int,
+    stamps: tuple[str, str],
+) -> tuple[TrainingBlock, DesignParams, dict[str, Any]]:
+    """Return the block a forecaster is fitted on, the fitted design, and what the design's fits found out.
+
+    Parameters
+    ----------
+    stamps : tuple of str
+        Hashes that name the design's fits in the store: of rows and code, and of rows, point events, decays and code.
+    """
+    data = window.dataset
+    places = instrument_places(data)
+    inner = inner_split(data, window.loss, settings.training.inner_share, settings.latency)
+    design, findings = fit_design(
+        root, settings, data, places, window.points, window.span, parts, seed, stamps[0], stamps[1]
+    )
+    matured = last_known_labels(data)
+    blocks = []
+    for begin, end in session_slices(data.session.astype(np.int64)):
+        state = init_design(design, data.sessions[int(data.session[begin])])
+        cut = slice(begin, end)
+        blocks.append(design_step(design, state, places[cut], data.ts_recv[cut], data.x[cut], matured[cut])[1])
+    rows = DesignRows(
+        data.columns,
+        design.columns,
+        data.ts_recv,
+        places,
+        data.x,
+        np.concatenate([part.x for part in blocks]),
+        matured,
+    )
+    block = TrainingBlock(
+        rows, data.session.astype(np.int64), data.y, window.loss, inner[0], inner[1], len(data.instruments)
+    )
+    return block, design, findings
+
+
+def forecast_rows(
+    bundle: Bundle, dataset: Dataset, rows: npt.NDArray[np.intp] | None = None, *, root: DataRoot | None = None
+) -> ForecastArray:
+    """Return the forecasts of rows through the one inference path, session by session from each open.
+
+    Parameters
+    ----------
+    rows : intp array, optional
+        Ascending rows to forecast, all by default. Earlier rows of their sessions are run through the state as well, as they
+        would be live, and later rows are not looked at.
+    root : DataRoot, optional
+        Keeps the result in ``root.folds`` by the hashes of bundle and rows.
+
+    Returns
+    -------
+    structured array of ``FORECAST_DTYPE``, shape (len(rows),)
+
+    Raises
+    ------
+    BundleError
+        If the dataset's features or instruments are not the bundle's.
+    """
+    bundle.require(dataset.fingerprint, dataset.columns)
+    rows = np.arange(len(dataset)) if rows is None else rows
+    cuts = [_session_span(dataset, int(s), rows) for s in np.unique(dataset.session[rows])]
+    cached = None
+    if root is not None:
+        seen = [dataset.take(np.arange(begin, end)).content_hash() for begin, end in cuts]
+        named = hashlib.sha256(np.ascontiguousarray(rows, dtype=np.int64).tobytes()).hexdigest()
+        cached = root.folds / f"{_hash(bundle.sha256, code_sha256(), seen, named)}.forecasts.npy"
+        if cached.exists():
+            stored: ForecastArray = np.load(cached, allow_pickle=False)
+            return stored
+    out = np.zeros(len(rows), dtype=FORECAST_DTYPE)
+    predictor = BundlePredictor(bundle)
+    matured = last_known_labels(dataset)
+    for begin, end in cuts:
+        state = predictor.init(dataset.sessions[int(dataset.session[begin])])
+        cut = slice(begin, end)
+        _, probabilities, edge = predictor.step_rows(
+            state, dataset.instrument_id[cut], dataset.ts_recv[cut], dataset.x[cut], matured[cut]
+        )
+        here = np.flatnonzero((rows >= begin) & (rows < end))
+        picked = rows[here] - begin
+        out["p_down"][here], out["p_flat"][here], out["p_up"][here] = probabilities[picked].T
+        out["edge_units"][here] = edge[picked]
+    out["ts_recv"] = dataset.ts_recv[rows]
+    out["due_ns"] = dataset.ts_recv[rows] + bundle.manifest.inference_ns
+    out["instrument_id"] = dataset.instrument_id[rows]
+    if cached is not None:
+        _write_array(cached, out)
+    return out
+
+
+def walk_forward(
+    root: DataRoot,
+    settings: Settings,
+    dataset: Dataset,
+    name: str,
+    points: Points,
+    *,
+    seed: int | None = None,
+    before_fit: BeforeFit | None = None,
+) -> list[FoldResult]:
+    """Fit, forecast and score a forecaster on every walk-forward fold of the dataset, in time order."""
+    results = []
+    for fold in walk_forward_folds(dataset, settings.training, settings.latency):
+        bundle = fit_bundle(root, settings, dataset, fold, name, points, seed=seed, before_fit=before_fit)
+        forecasts = forecast_rows(bundle, dataset, fold.test, root=root)
+        results.append(FoldResult(fold, bundle, forecasts, score(probabilities_of(forecasts), dataset.y[fold.test])))
+    return results
+
+
+def probabilities_of(forecasts: ForecastArray) -> npt.NDArray[np.float32]:
+    """Return the probabilities of forecasts, shape (n, 3): down, flat, up."""
+    return np.stack([forecasts["p_down"], forecasts["p_flat"], forecasts["p_up"]], axis=1)
+
+
+def fit_seconds(root: DataRoot, bundle: Bundle) -> float | None:
+    """Return how long the bundle's fit took where it was made; None where that is not known."""
+    path = root.folds / f"{bundle.manifest.key}.timing.json"
+    return float(json.loads(path.read_text())["fit_seconds"]) if path.exists() else None
+
+
+def trial_of(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any]:
+    """Return what the trial ledger counts a fit as: rules and choices, no dates (R15)."""
+    training = settings.training
+    label = {**settings.label.model_dump(), "to_venue_ns": settings.latency.to_venue_ns}
+    return {
+        "window": f"{training.fold_unit}s, expanding, {training.first_train_units} first, "
+        f"{training.window_sessions} sessions at most, inner share {training.inner_share}",
+        "features": _hash(dataset.fingerprint, dataset.columns, forecaster(name).parts),
+        "label": json.dumps(label, sort_keys=True),
+        "model": name,
+        "hyperparameters": model_hyperparameters(name, settings),
+        "strategy": settings.strategy.model_dump(),
+    }
+
+
+def move_scale_units(train: Dataset) -> npt.NDArray[np.float64]:
+    """Return each instrument's mean |move| of training rows that are not flat, price units; the pooled mean without any."""
+    moved = (train.y == 1) | (train.y == -1)
+    size = np.abs(train.move_units)
+    pooled = float(size[moved].mean()) if moved.any() else 0.0
+    scales = []
+    for item in train.instruments:
+        own = moved & (train.instrument_id == item.instrument_id)
+        scales.append(float(size[own].mean()) if own.any() else pooled)
+    return np.array(scales)
+
+
+def last_known_labels(dataset: Dataset) -> npt.NDArray[np.int8]:
+    """Return the last label of the row's instrument and session that was known at the row's ``ts_recv``, shape (n,)."""
+    out = np.full(len(dataset), LABEL_MISSING, dtype=np.int8)
+    group = dataset.session.astype(np.int64) * 65_536 + dataset.instrument_id
+    for value in np.unique(group):
+        rows = np.flatnonzero(group == value)
+        labelled = rows[dataset.labelled[rows]]
+        labelled = labelled[np.argsort(dataset.ts_known[labelled], kind="stable")]
+        count = np.searchsorted(dataset.ts_known[labelled], dataset.ts_recv[rows], side="right")
+        some = count > 0
+        out[rows[some]] = dataset.y[labelled[count[some] - 1]]
+    return out
+
+
+def instrument_places(dataset: Dataset) -> npt.NDArray[np.int64]:
+    """Return the position of each row's instrument in ``dataset.instruments``, shape (n,)."""
+    ids = np.array([item.instrument_id for item in dataset.instruments], dtype=np.int64)
+    order = np.argsort(ids)
+    return order[np.searchsorted(ids[order], dataset.instrument_id.astype(np.int64))].astype(np.int64)
+
+
+def code_sha256() -> str:
+    """Return a hash of the sources that fits and forecasts run through."""
+    digest = hashlib.sha256()
+    base = Path(__file__).resolve().parent
+    package = Path(str(features.__file__)).resolve().parent
+    paths = [base / f"{name}.py" for name in CODE_MODULES] + sorted(package.rglob("*.py"))
+    for path in paths:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _session_span(dataset: Dataset, session: int, rows: npt.NDArray[np.intp]) -> tuple[int, int]:
+    """Return the half-open rows from a session's first row to the last one asked for."""
+    begin = int(np.searchsorted(dataset.session, session))
+    return begin, int(rows[dataset.session[rows] == session].max()) + 1
+
+
+def _hash(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:40]
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def _write_array(path: Path, values: ForecastArray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp.npy")
+    np.save(temporary, values, allow_pickle=False)
+    os.replace(temporary, path)
