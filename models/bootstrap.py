@@ -20,17 +20,17 @@ Float64 = npt.NDArray[np.float64]
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2: Final = np.uint64(0x94D049BB133111EB)
-_TO_UNIT: Final = 2.0**-53
+_LOW: Final = np.uint64(0xFFFFFFFF)
+_TO_UNIT: Final = 2.0**-32
 
 
 @njit(cache=True)
-def _uniform(counter: np.uint64) -> float:
-    """Return the SplitMix64 output of a counter as a number in (0, 1]."""
+def _mix(counter: np.uint64) -> np.uint64:
+    """Return the SplitMix64 output of a counter: 64 random bits."""
     z = counter * _GOLDEN
     z = (z ^ (z >> np.uint64(30))) * _MIX_1
     z = (z ^ (z >> np.uint64(27))) * _MIX_2
-    z = z ^ (z >> np.uint64(31))
-    return (float(z >> np.uint64(11)) + 1.0) * _TO_UNIT
+    return z ^ (z >> np.uint64(31))
 
 
 @njit(cache=True)
@@ -52,16 +52,18 @@ def draw_blocks(
     """
     counter = (seed + np.uint64(replication)) * np.uint64(0x632BE59BD9B4E019)
     one = np.uint64(1)
-    log_stay = math.log1p(-1.0 / block) if block > 1.0 else 0.0
+    size = np.uint64(n)
+    per_log = 1.0 / math.log1p(-1.0 / block) if block > 1.0 else 0.0
     filled = 0
     count = 0
     while filled < n:
+        # One output is two 32-bit numbers: where the block starts, and how long it is by inversion.
         counter += one
-        start = min(int((1.0 - _uniform(counter)) * n), n - 1)
+        bits = _mix(counter)
+        start = int(((bits >> np.uint64(32)) * size) >> np.uint64(32))
         length = 1
         if block > 1.0:
-            counter += one
-            length = 1 + min(int(math.log(_uniform(counter)) / log_stay), n)
+            length += min(int(math.log((float(bits & _LOW) + 1.0) * _TO_UNIT) * per_log), n)
         length = min(length, n - filled)
         starts[count] = start
         ends[count] = start + length

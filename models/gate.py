@@ -273,11 +273,11 @@ def _sharpe_of(evidence: Evidence, gate: GateSettings, name: str) -> Sharpe:
         return sharpe(daily, period_ns=NS_PER_DAY, periods_per_year=evidence.sessions_per_year)
     holding = evidence.holding_ns.get(name, 0.0)
     step = max(1, math.ceil(holding / gate.clock_ns)) if math.isfinite(holding) else 1
-    first = np.searchsorted(evidence.day, evidence.day, side="left")
-    # Intervals never straddle two sessions; the last of a session may be shorter.
-    group = evidence.day.astype(np.int64) * (len(pnl) + 1) + (np.arange(len(pnl)) - first) // step
-    _, index = np.unique(group, return_inverse=True)
-    grouped: Float64 = np.asarray(np.bincount(index, weights=pnl) if len(pnl) else [], dtype=np.float64)
+    grouped = np.asarray(pnl, dtype=np.float64)
+    if step > 1 and len(pnl):
+        # Intervals never straddle two sessions; the last of a session may be shorter.
+        within = np.arange(len(pnl)) - np.searchsorted(evidence.day, evidence.day, side="left")
+        grouped = np.add.reduceat(grouped, np.flatnonzero(within % step == 0))
     return sharpe(
         grouped,
         period_ns=step * gate.clock_ns,

@@ -87,26 +87,25 @@ def sharpe(returns: Float64, *, period_ns: int, periods_per_year: float) -> Shar
     influence = centred - 0.5 * ratio * (centred**2 - 1.0)
     lags = newey_west_lags(n)
     error = math.sqrt(max(_newey_west(influence, lags), 0.0) / n)
-    annual = ratio * lo_factor(returns, periods_per_year, lags)
+    annual = ratio * lo_factor(centred, periods_per_year, lags)
     return Sharpe(ratio, error, lags, n, period_ns, float(np.mean(centred**3)), float(np.mean(centred**4)), annual)
 
 
-def lo_factor(returns: Float64, periods: float, lags: int) -> float:
+def lo_factor(centred: Float64, periods: float, lags: int) -> float:
     """Return η(q): what a Sharpe ratio per interval is multiplied by to be one per ``q`` intervals.
 
     ``q / sqrt(q + 2 Σ (q − k) ρ_k)`` with autocorrelations up to ``lags`` (zero beyond); √q for an independent
-    series. A sample whose estimated variance over q intervals is not positive falls back to √q.
+    series. The series must have mean zero; one whose variance over q intervals comes out negative falls back to √q.
 
     References
     ----------
     Lo (2002), equation 20.
     """
-    centred = returns - np.mean(returns)
     total = float(centred @ centred)
     if total <= 0.0:
         return math.nan
     spread = periods
-    for k in range(1, min(lags, math.ceil(periods) - 1, len(returns) - 1) + 1):
+    for k in range(1, min(lags, math.ceil(periods) - 1, len(centred) - 1) + 1):
         spread += 2.0 * (periods - k) * float(centred[k:] @ centred[:-k]) / total
     return periods / math.sqrt(spread) if spread > 0.0 else math.sqrt(periods)
 
