@@ -1,7 +1,7 @@
 """The price-level book: one fold over events that every consumer shares (features, venues, validation, pages).
 
-State is a NamedTuple of preallocated arrays, so that kernels of other floors can hold one and a checkpoint is a copy. Each
-side keeps its levels sorted with the best one last: changes happen near the best, so an insertion moves few rows.
+State is a NamedTuple of preallocated arrays, so that kernels of other floors can hold one and a checkpoint is a copy.
+Each side keeps its levels sorted with the best one last: changes happen near the best, so an insertion moves few rows.
 """
 
 from typing import Final, NamedTuple
@@ -20,10 +20,12 @@ COUNT_MISSING: Final = 0
 COUNT_DROPPED: Final = 1
 COUNT_HALTED: Final = 2
 COUNT_CROSSED: Final = 3
-"""Index into ``counters``: reductions of size that was not there, levels dropped because the side was full, whether trading
-is halted (0 or 1), groups that ended crossed."""
+"""Index into ``counters``: reductions of size that was not there, levels dropped because the side was full, whether
+trading is halted (0 or 1), groups that ended crossed."""
 
 DEFAULT_LEVELS: Final = 2_048
+
+Levels = npt.NDArray[np.int64]
 
 
 class BookState(NamedTuple):
@@ -43,7 +45,7 @@ class BookState(NamedTuple):
 
     price: npt.NDArray[np.int64]
     size: npt.NDArray[np.int64]
-    count: npt.NDArray[np.int64]
+    count: npt.NDArray[np.int64]  # type: ignore[assignment]  # nobody counts values in this tuple
     counters: npt.NDArray[np.int64]
 
 
@@ -60,25 +62,98 @@ def copy_book(book: BookState) -> BookState:
 
 
 @njit(cache=True)
-def _slot(book: BookState, side: int, price: int) -> int:
+def _slot(prices: Levels, count: int, side: int, price: int) -> int:
     """Return the position of ``price`` on a side, or where it would be inserted."""
-    n = book.count[side]
-    k = n
+    k = count
     if side == 0:
-        while k > 0 and book.price[0, k - 1] > price:
+        while k > 0 and prices[0, k - 1] > price:
             k -= 1
     else:
-        while k > 0 and book.price[1, k - 1] < price:
+        while k > 0 and prices[1, k - 1] < price:
             k -= 1
-    if k > 0 and book.price[side, k - 1] == price:
+    if k > 0 and prices[side, k - 1] == price:
         return k - 1
     return k
 
 
 @njit(cache=True)
+def _set_level(
+    prices: Levels, sizes: Levels, count: Levels, counters: Levels, side: int, k: int, price: int, size: int
+) -> None:
+    """Set the whole size at ``price``, whose position is ``k``; see :func:`book_set_level`."""
+    n = count[side]
+    if k < n and prices[side, k] == price:
+        if size > 0:
+            sizes[side, k] = size
+            return
+        for j in range(k, n - 1):
+            prices[side, j] = prices[side, j + 1]
+            sizes[side, j] = sizes[side, j + 1]
+        count[side] = n - 1
+        return
+    if size <= 0:
+        return
+    if n == prices.shape[1]:
+        counters[1] += 1
+        if k == 0:
+            return
+        for j in range(n - 1):
+            prices[side, j] = prices[side, j + 1]
+            sizes[side, j] = sizes[side, j + 1]
+        n -= 1
+        k -= 1
+    for j in range(n, k, -1):
+        prices[side, j] = prices[side, j - 1]
+        sizes[side, j] = sizes[side, j - 1]
+    prices[side, k] = price
+    sizes[side, k] = size
+    count[side] = n + 1
+
+
+@njit(cache=True)
+def levels_apply(
+    prices: Levels,
+    sizes: Levels,
+    count: Levels,
+    counters: Levels,
+    action: int,
+    event_side: int,
+    price: int,
+    size: int,
+) -> None:
+    """Apply one event's action to the arrays of a :class:`BookState`.
+
+    For kernels that take a book apart once before their loop: reaching into the tuple for each event counts references
+    and costs as much as the change itself.
+    """
+    side = 0 if event_side == BID else 1
+    if action == ADD or action == REDUCE or action == DELETE or action == EXECUTE:  # noqa: SIM109  faster in numba
+        k = _slot(prices, count[side], side, price)
+        there = sizes[side, k] if k < count[side] and prices[side, k] == price else 0
+        if action == ADD:
+            _set_level(prices, sizes, count, counters, side, k, price, there + size)
+            return
+        if there < size:
+            counters[0] += 1
+        if there > 0:
+            _set_level(prices, sizes, count, counters, side, k, price, there - size)
+    elif action == LEVEL:
+        _set_level(prices, sizes, count, counters, side, _slot(prices, count[side], side, price), price, size)
+    elif action == QUOTE:
+        count[side] = 0
+        if size > 0:
+            _set_level(prices, sizes, count, counters, side, 0, price, size)
+    elif action == CLEAR:
+        count[0] = 0
+        count[1] = 0
+    elif action == STATUS:
+        counters[2] = 1 if size == 0 else 0
+
+
+@njit(cache=True)
 def book_level_size(book: BookState, side: int, price: int) -> int:
     """Return the lots at ``price`` on a side (0 bids, 1 asks); 0 where there is no such level."""
-    k = _slot(book, side, price)
+    k = _slot(book.price, book.count[side], side, price)
     if k < book.count[side] and book.price[side, k] == price:
         return book.size[side, k]
     return 0
@@ -90,59 +165,14 @@ def book_set_level(book: BookState, side: int, price: int, size: int) -> None:
 
     A full side drops its worst level and counts it: the far end of a book is the part that nothing here reads.
     """
-    n = book.count[side]
-    k = _slot(book, side, price)
-    if k < n and book.price[side, k] == price:
-        if size > 0:
-            book.size[side, k] = size
-            return
-        for j in range(k, n - 1):
-            book.price[side, j] = book.price[side, j + 1]
-            book.size[side, j] = book.size[side, j + 1]
-        book.count[side] = n - 1
-        return
-    if size <= 0:
-        return
-    if n == book.price.shape[1]:
-        book.counters[1] += 1
-        if k == 0:
-            return
-        for j in range(n - 1):
-            book.price[side, j] = book.price[side, j + 1]
-            book.size[side, j] = book.size[side, j + 1]
-        n -= 1
-        k -= 1
-    for j in range(n, k, -1):
-        book.price[side, j] = book.price[side, j - 1]
-        book.size[side, j] = book.size[side, j - 1]
-    book.price[side, k] = price
-    book.size[side, k] = size
-    book.count[side] = n + 1
+    k = _slot(book.price, book.count[side], side, price)
+    _set_level(book.price, book.size, book.count, book.counters, side, k, price, size)
 
 
 @njit(cache=True)
 def book_apply(book: BookState, action: int, event_side: int, price: int, size: int) -> None:
     """Apply one event's action to the book; actions without a book effect change nothing."""
-    side = 0 if event_side == BID else 1
-    if action == ADD:
-        book_set_level(book, side, price, book_level_size(book, side, price) + size)
-    elif action == REDUCE or action == DELETE or action == EXECUTE:
-        there = book_level_size(book, side, price)
-        if there < size:
-            book.counters[0] += 1
-        if there > 0:
-            book_set_level(book, side, price, there - size)
-    elif action == LEVEL:
-        book_set_level(book, side, price, size)
-    elif action == QUOTE:
-        book.count[side] = 0
-        if size > 0:
-            book_set_level(book, side, price, size)
-    elif action == CLEAR:
-        book.count[0] = 0
-        book.count[1] = 0
-    elif action == STATUS:
-        book.counters[2] = 1 if size == 0 else 0
+    levels_apply(book.price, book.size, book.count, book.counters, action, event_side, price, size)
 
 
 @njit(cache=True)
@@ -167,15 +197,16 @@ def _fold(
     flags: npt.NDArray[np.uint8],
     out: npt.NDArray[np.int64],
 ) -> None:
+    prices, sizes, count, counters = book.price, book.size, book.count, book.counters
     for k in range(len(action)):
-        book_apply(book, action[k], side[k], price[k], size[k])
-        bid, bid_size, ask, ask_size = book_best(book)
-        if flags[k] & F_LAST and bid_size > 0 and ask_size > 0 and bid > ask:
-            book.counters[3] += 1
-        out[k, 0] = bid
-        out[k, 1] = bid_size
-        out[k, 2] = ask
-        out[k, 3] = ask_size
+        levels_apply(prices, sizes, count, counters, action[k], side[k], price[k], size[k])
+        bids, asks = count[0], count[1]
+        out[k, 0] = prices[0, bids - 1] if bids > 0 else 0
+        out[k, 1] = sizes[0, bids - 1] if bids > 0 else 0
+        out[k, 2] = prices[1, asks - 1] if asks > 0 else 0
+        out[k, 3] = sizes[1, asks - 1] if asks > 0 else 0
+        if flags[k] & F_LAST and bids > 0 and asks > 0 and out[k, 0] > out[k, 2]:
+            counters[3] += 1
 
 
 def fold_best(book: BookState, events: EventArray) -> npt.NDArray[np.int64]:
