@@ -97,7 +97,7 @@ class TableBaseline:
 
 @dataclass(frozen=True, slots=True)
 class LogitBaseline:
-    """A logit on the columns whose names begin with ``prefix``; without such columns it is the majority's frequencies."""
+    """A logit on the columns whose names begin with ``prefix``; without such columns, the class frequencies."""
 
     name: str
     prefix: str

@@ -1,7 +1,7 @@
 """A bundle: everything a forecast needs, in two files without pickle, and the one predictor that runs it (P7).
 
-``manifest.json`` says what the arrays mean: which raw features (fingerprint), which label, which instruments, which window,
-which data and code. ``arrays.safetensors`` holds the numbers. ``bundle_sha256`` hashes both.
+``manifest.json`` says what the arrays mean: which raw features (fingerprint), which label, which instruments, which
+window, which data and code. ``arrays.safetensors`` holds the numbers. ``bundle_sha256`` hashes both.
 """
 
 import hashlib
@@ -123,7 +123,8 @@ class Bundle:
         """
         if fingerprint != self.manifest.fingerprint:
             raise BundleError(
-                f"bundle {self.manifest.name} was made for features {self.manifest.fingerprint[:12]}, not {fingerprint[:12]}"
+                f"bundle {self.manifest.name} was made for features {self.manifest.fingerprint[:12]}, "
+                f"not {fingerprint[:12]}"
             )
         if columns is not None and tuple(columns) != self.manifest.columns:
             raise BundleError(f"bundle {self.manifest.name} expects other columns than the {len(columns)} given")
@@ -214,7 +215,7 @@ class BundlePredictor:
     def step(
         self, state: PredictorState, instrument_id: int, ts_recv: int, x: npt.NDArray[np.float32]
     ) -> tuple[PredictorState, Probabilities, np.float32]:
-        """Return the state after one row, its probabilities (down, flat, up; float32, shape (3,)) and its edge in price units."""
+        """Return the state after one row, its probabilities (down, flat, up; float32) and its edge in price units."""
         state, probabilities, edge = self.step_rows(
             state, np.array([instrument_id]), np.array([ts_recv], dtype=np.int64), np.asarray(x, dtype=np.float32)[None]
         )
@@ -228,12 +229,17 @@ class BundlePredictor:
         x: npt.NDArray[np.float32],
         matured: npt.NDArray[np.int8] | None = None,
     ) -> tuple[PredictorState, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return the state after rows of one session in time order, probabilities (n, 3) and edges (n,), both quantised.
+        """Return the state after rows of one session in time order, their probabilities and edges, both quantised.
 
         Parameters
         ----------
         matured : int8 array, shape (n,), optional
             Last known label of each row's instrument; labels exist offline only.
+
+        Returns
+        -------
+        tuple
+            The state, float32 probabilities (n, 3) of down, flat, up, and float32 edges (n,) in price units.
 
         Raises
         ------

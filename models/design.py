@@ -1,7 +1,7 @@
-"""From raw feature rows to the matrix that models see: standardise, filter regimes, compute Hawkes intensities, mark instruments.
+"""From raw feature rows to the matrix that models see: scaler, filtered regimes, Hawkes intensities, instruments.
 
-The parameters are fitted inside each fold and travel in the bundle (R8). ``design_step`` is one fold over rows: a row at a time
-or a session at once give the same bits.
+The parameters are fitted inside each fold and travel in the bundle (R8). ``design_step`` is one fold over rows: a row
+at a time or a session at once give the same bits.
 """
 
 from dataclasses import dataclass
@@ -87,8 +87,8 @@ def init_design(params: DesignParams, session: Session | None = None) -> DesignS
     Parameters
     ----------
     session : Session, optional
-        Places rows in the day. Without it the last training session's hours are taken, on the day of the row in UTC: the same
-        to the bit as long as the market keeps its hours.
+        Places rows in the day. Without it the last training session's hours are taken, on the day of the row in UTC:
+        the same to the bit as long as the market keeps its hours.
     """
     count = len(params.symbols)
     if params.regimes is None:
@@ -197,8 +197,8 @@ def centre_and_scale(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return per-instrument means and deviations, shape (I, F), from known values.
 
-    An instrument with fewer than :data:`MIN_ROWS` known values of a column takes the pooled ones; a column that is constant or
-    never known gets a scale of 0.
+    An instrument with fewer than :data:`MIN_ROWS` known values of a column takes the pooled ones; a column that is
+    constant or never known gets a scale of 0.
     """
     pooled = _moments(x)
     centre, scale = np.empty((2, instruments, x.shape[1]))

@@ -1,8 +1,8 @@
 """The forward pass of a BERT encoder at a batch of one, in numba: the same numbers as torch within 1e-5, without torch.
 
-Only what the newest row's output needs is computed: in the last layer there is one query. Embedded rows are kept in a ring an
-instrument, so a row is embedded once. Inner loops run over the width, each output with its own sum, so the order of every
-addition is fixed.
+Only what the newest row's output needs is computed: in the last layer there is one query. Embedded rows are kept in a
+ring an instrument, so a row is embedded once. Inner loops run over the width, each output with its own sum, so the
+order of every addition is fixed.
 """
 
 import math

@@ -30,7 +30,7 @@ def confusion(probabilities: Matrix, y: Labels) -> npt.NDArray[np.int64]:
 
 
 def matthews(table: npt.NDArray[np.int64]) -> float:
-    """Return the multi-class Matthews correlation of a confusion table (Gorodkin 2004); 0 where a margin is constant."""
+    """Return the multi-class Matthews correlation of a confusion table (Gorodkin 2004); 0 for a constant margin."""
     counts = table.astype(np.float64)
     total, right = counts.sum(), np.trace(counts)
     came, called = counts.sum(axis=1), counts.sum(axis=0)
@@ -44,8 +44,8 @@ def calibration(probabilities: Matrix, y: Labels, bins: int = CALIBRATION_BINS) 
     Returns
     -------
     dict
-        ``ece``: mean over classes of Σ (rows in bin ÷ rows) · |mean forecast − frequency|; ``curve``: for each class a list of
-        ``[mean forecast, frequency, rows]``, one for each bin of equal width that holds rows.
+        ``ece``: mean over classes of Σ (rows in bin ÷ rows) · |mean forecast − frequency|; ``curve``: for each class a
+        list of ``[mean forecast, frequency, rows]``, one for each bin of equal width that holds rows.
     """
     p = np.asarray(probabilities, dtype=np.float64)
     place = np.minimum((p * bins).astype(np.int64), bins - 1)
@@ -78,8 +78,9 @@ def score(probabilities: Matrix, y: Labels) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON-able: ``rows, accuracy, mcc, balanced_accuracy, macro_f1, log_loss`` (nats), ``brier, ece, calibration, confusion,
-        class_shares``. ``rows`` of 0 gives NaN scores. Classes that never came are left out of the balanced accuracy.
+        JSON-able: ``rows, accuracy, mcc, balanced_accuracy, macro_f1, log_loss`` (nats), ``brier, ece, calibration,
+        confusion, class_shares``. ``rows`` of 0 gives NaN scores. Classes that never came are left out of the balanced
+        accuracy.
     """
     known = y != LABEL_MISSING
     p, y = np.asarray(probabilities, dtype=np.float64)[known], y[known]

@@ -62,7 +62,8 @@ def fit_design(
     points : mapping
         Point events by (session, instrument id) of the window.
     parts : tuple
-        Fitted features wanted beside the scaler. One that the rows cannot give (no such columns, too little data) is left out.
+        Fitted features wanted beside the scaler. One that the rows cannot give (no such columns, too little data) is
+        left out.
     rows_stamp, points_stamp : str
         Hashes of what the fits read, rows or rows and point events; they name the fits in ``root.folds``.
     """

@@ -1,13 +1,14 @@
 """What a forecaster is: fitted once a fold on design rows, then a fold over rows that gives three probabilities each.
 
-Classes are down, flat, up, in this order everywhere. A model sees :class:`DesignRows` only: raw features beside the same rows
-standardised and joined by the fitted features (:mod:`models.design`). ``step`` is the one inference path (P7): it treats one
-row and many rows alike, bit for bit, because no kernel reduces over rows. ``forecast`` is the batched form that training uses
-for its inner scores; it agrees with ``step`` within 1e-5.
+Classes are down, flat, up, in this order everywhere. A model sees :class:`DesignRows` only: raw features beside the
+same rows standardised and joined by the fitted features (:mod:`models.design`). ``step`` is the one inference path
+(P7): it treats one row and many rows alike, bit for bit, because no kernel reduces over rows. ``forecast`` is the
+batched form that training uses for its inner scores; it agrees with ``step`` within 1e-5.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -40,8 +41,8 @@ class DesignRows:
     x : float32 array, shape (n, D)
         Standardised and fitted features, finite.
     matured : int8 array, shape (n,)
-        The instrument's last label that was known at ``ts_recv``; ``LABEL_MISSING`` where there is none, and always in live use,
-        where labels do not exist: only the persistence baseline reads it.
+        The instrument's last label that was known at ``ts_recv``; ``LABEL_MISSING`` where there is none, and always in
+        live use, where labels do not exist: only the persistence baseline reads it.
     """
 
     raw_columns: tuple[str, ...]
@@ -112,7 +113,9 @@ class NoState(NamedTuple):
 class FittedModel(Protocol):
     """A fitted forecaster."""
 
-    weights: Weights
+    @property
+    def weights(self) -> Weights:
+        """What the fit left behind."""
 
     def init(self) -> Any:
         """Return the state at a session's open: a NamedTuple of arrays."""
@@ -127,10 +130,17 @@ class FittedModel(Protocol):
 class Forecaster(Protocol):
     """A family of models: a frozen description with a fit."""
 
-    name: str
-    role: Role
-    parts: tuple[Part, ...]
-    """Fitted features that its design holds beside the scaler."""
+    @property
+    def name(self) -> str:
+        """Name in the catalogue."""
+
+    @property
+    def role(self) -> Role:
+        """Whether it may become champion or is what a champion has to beat."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Fitted features that its design holds beside the scaler."""
 
     def hyperparameters(self, training: TrainingSettings) -> dict[str, Any]:
         """Return everything that is chosen rather than fitted, JSON-able."""
@@ -165,5 +175,4 @@ def session_slices(session: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
     if not len(session):
         return []
     edges = np.flatnonzero(np.diff(session)) + 1
-    bounds = [0, *edges.tolist(), len(session)]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(pairwise([0, *edges.tolist(), len(session)]))

@@ -1,7 +1,8 @@
-"""A graph network over the instruments: each is a node with its latest row, and the one whose row arrived listens to all.
+"""A graph network: each instrument is a node with its latest row, and the one whose row arrived listens to all.
 
 The graph is complete: attention learns who leads whom. Nodes that have had no row in the session are masked; how old a
-neighbour's row is, is part of its node. torch-geometric trains it; serving is a numba kernel equal to it within 1e-5 (tested).
+neighbour's row is, is part of its node. torch-geometric trains it; serving is a numba kernel equal to it within 1e-5
+(tested).
 
 References
 ----------
@@ -79,9 +80,7 @@ def network_logits(net: Any, x: Any, index: npt.NDArray[np.int64], age: npt.NDAr
     present = (at >= 0).reshape(-1)
     source = torch.arange(rows * nodes)[present]
     target = torch.arange(rows).repeat_interleave(nodes)[present]
-    heard = net["attend"](
-        (encoded.reshape(rows * nodes, -1), here), torch.stack([source, target])
-    )
+    heard = net["attend"]((encoded.reshape(rows * nodes, -1), here), torch.stack([source, target]))
     joined = net["dropout"](torch.relu(torch.cat([here, heard], dim=1)))
     return net["head"](joined) + net["around"](x[own])
 
@@ -89,7 +88,7 @@ def network_logits(net: Any, x: Any, index: npt.NDArray[np.int64], age: npt.NDAr
 def latest_rows(
     rows: DesignRows, session: npt.NDArray[np.int64], instruments: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return the latest row of every instrument at each row (its own included), -1 where none, and log(1 + age in s)."""
+    """Return each instrument's latest row at each row (its own included), -1 where none, and log(1 + age in s)."""
     count = len(rows)
     index = np.full((count, instruments), -1, dtype=np.int64)
     index[np.arange(count), rows.instrument] = np.arange(count)

@@ -1,4 +1,4 @@
-"""The forward pass of the graph network for the node whose row arrived, in numba: equal to torch-geometric within 1e-5."""
+"""The graph network for the node whose row arrived, in numba: equal to torch-geometric within 1e-5."""
 
 import math
 from typing import Any, NamedTuple

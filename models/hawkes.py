@@ -1,8 +1,8 @@
 """Fit the Hawkes process of every instrument, and forecast from its four intensities.
 
 The fit is by maximum likelihood with fixed decays and a baseline piecewise linear in time of day (R12). Its goodness is
-measured on the *next* block: the model fitted to the earlier part of the training window against the later part, beside a
-Poisson process with a baseline of the same form, and beside the same events with their kinds shuffled.
+measured on the *next* block: the model fitted to the earlier part of the training window against the later part, beside
+a Poisson process with a baseline of the same form, and beside the same events with their kinds shuffled.
 """
 
 from dataclasses import dataclass, replace
@@ -38,13 +38,14 @@ MAX_EVENTS: Final = 60_000
 MAX_RADIUS: Final = 0.98
 """A fit with a larger spectral radius is scaled back to this, and its baseline fitted again."""
 SMOOTHNESS: Final = 1e-3
-"""Weight of the squared steps between neighbouring knots (in units of the mean rate): it carries the baseline to hours that the
-window has not seen."""
+"""Weight of the squared steps between neighbouring knots, in units of the mean rate.
+
+It carries the baseline to hours that the window has not seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class KindFit:
-    """Parameters of one instrument: baseline (4, Q), excitation (4, 4, B), and the spectral radius before scaling back."""
+    """One instrument: baseline (4, Q), excitation (4, 4, B), and the spectral radius before any scaling back."""
 
     baseline: Float64
     excitation: Float64
@@ -93,7 +94,7 @@ def newest(sessions: list[Window], most: int = MAX_EVENTS) -> list[Window]:
 
 
 def fit_instrument(features: Features, decays: Float64, excite: bool = True) -> KindFit:
-    """Return the maximum-likelihood fit of the four kinds; ``excite=False`` gives a Poisson process of the same baseline."""
+    """Return the maximum-likelihood fit of the four kinds; without ``excite`` a Poisson process, same baseline form."""
     knots = features.at.shape[1] - KINDS * len(decays)
     theta = np.stack([_fit_kind(features, i, knots, None if excite else 0.0) for i in range(KINDS)])
     alpha = theta[:, knots:].reshape(KINDS, KINDS, len(decays))
@@ -155,8 +156,9 @@ def next_block_fit(sessions: list[Window], decays: Float64, generator: np.random
     Returns
     -------
     dict
-        ``tie_share``; ``loglik_per_event`` (nats) and ``ks`` (mean over kinds of the Kolmogorov distance of rescaled gaps from the
-        unit exponential, 0 is perfect) for ``hawkes`` and ``poisson``; ``shuffled_loglik_per_event``. Empty without enough events.
+        ``tie_share``; ``loglik_per_event`` (nats) and ``ks`` (mean over kinds of the Kolmogorov distance of rescaled
+        gaps from the unit exponential, 0 is perfect) for ``hawkes`` and ``poisson``; ``shuffled_loglik_per_event``.
+        Empty without enough events.
     """
     earlier, later = _cut(sessions)
     train, test = window_features(earlier, decays, KNOTS), window_features(later, decays, KNOTS)

@@ -1,8 +1,9 @@
 """The multivariate sum-of-exponentials Hawkes process: recursive likelihood, gradient, time rescaling, thinning.
 
-The intensity of kind i is ``λ_i(t) = μ_i(τ) + Σ_j Σ_b α_ijb β_b Σ_{t_k < t, kind j} exp(−β_b (t − t_k))``. Decays β are fixed, so
-everything but μ and α is computed once a window by an O(N) recursion, and the log likelihood is concave in (μ, α). Only
-strictly earlier events excite: events of one time stamp, whatever their kinds, do not excite each other (R12).
+The intensity of kind i is ``λ_i(t) = μ_i(τ) + Σ_j Σ_b α_ijb β_b Σ_{t_k < t, kind j} exp(−β_b (t − t_k))``. Decays β are
+fixed, so everything but μ and α is computed once a window by an O(N) recursion, and the log likelihood is concave in
+(μ, α). Only strictly earlier events excite: events of one time stamp, whatever their kinds, do not excite each other
+(R12).
 
 References
 ----------
@@ -219,8 +220,8 @@ def rescaled_gaps(
 ) -> Float64:
     """Return ∫ λ between successive events of kind ``target``: unit exponential if the model is right.
 
-    The baseline of ``theta`` has ``len(theta) − J·B`` knots; its integral between events is by the trapezium rule, exact inside a
-    segment of knots.
+    The baseline of ``theta`` has ``len(theta) − J·B`` knots; its integral between events is by the trapezium rule,
+    exact inside a segment of knots.
     """
     decay_count = decays.shape[0]
     knots = theta.shape[0] - KINDS * decay_count

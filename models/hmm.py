@@ -1,7 +1,7 @@
 """Fit the regimes (pomegranate), and forecast with a logit whose coefficients change with the regime.
 
-pomegranate fits in float64 on sequences of at most 10,000 steps; its exported parameters are served by the forward filter of
-:mod:`features.fitted.regimes`. Its own ``predict_proba`` is smoothed, so it is not used for anything.
+pomegranate fits in float64 on sequences of at most 10,000 steps; its exported parameters are served by the forward
+filter of :mod:`features.fitted.regimes`. Its own ``predict_proba`` is smoothed, so it is not used for anything.
 """
 
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ def fit_regimes(
 
 
 def _sequences(train: Dataset, places: npt.NDArray[np.int64]) -> list[npt.NDArray[np.intp]]:
-    """Return rows of one instrument and session, :data:`SEQUENCE` at a time (shorter for short sessions, all of one length)."""
+    """Return rows of one instrument and session, at most :data:`SEQUENCE` at a time, all of one length."""
     groups = train.session.astype(np.int64) * (int(places.max()) + 1) + places
     members = [np.flatnonzero(groups == value) for value in np.unique(groups)]
     length = min(SEQUENCE, max((len(rows) for rows in members), default=0))
@@ -156,7 +156,7 @@ class RegimeModel:
 
 
 def interacted(rows: DesignRows) -> npt.NDArray[np.float32]:
-    """Return the few features, the regimes, the instruments, and features times regimes; products only, so bits are a row's own."""
+    """Return few features, regimes, instruments, and features times regimes: products only, so a row's own bits."""
     few = rows.x[:, [k for k, name in enumerate(rows.columns) if name.startswith(FEW)]]
     regimes = rows.x[:, [k for k, name in enumerate(rows.columns) if name.startswith("regime_")]]
     marks = rows.x[:, [k for k, name in enumerate(rows.columns) if name.startswith("is_")]]

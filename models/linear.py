@@ -1,4 +1,4 @@
-"""The multinomial logit: scikit-learn fits it, a numba kernel of a few lines serves it; and the linear candidate on all columns.
+"""The multinomial logit: scikit-learn fits it, a numba kernel serves it; and the linear candidate on all columns.
 
 Every other logit of the house (queue imbalance, time of day, Hawkes, regimes) is this one on other columns.
 """
@@ -40,7 +40,7 @@ def fit_logit(
         -1, 0 or 1. A class without rows gets :data:`ABSENT_LOG_ODDS`.
     """
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # the package ships no types
 
     width = x.shape[1]
     coefficients, intercepts = np.zeros((3, width)), np.full(3, ABSENT_LOG_ODDS)

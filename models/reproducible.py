@@ -20,7 +20,7 @@ Rows = npt.NDArray[np.intp]
 
 @contextmanager
 def reproducible_torch(seed: int) -> Iterator[None]:
-    """Run torch on one thread with deterministic algorithms and its own random stream; all of it is put back afterwards."""
+    """Run torch on one thread, deterministic, with its own random stream; all of it is put back afterwards."""
     import torch
 
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()

@@ -1,8 +1,8 @@
 """Walk-forward folds, inner splits and combinatorial splits, purged by information spans (R13).
 
 A row's information span is [``ts_recv`` − memory, ``ts_known``]. Going forward only the right end matters: a row may
-train iff its label was known before the decision latency ahead of the first test moment. Combinatorial splits have test rows
-on both sides, so there the whole span counts.
+train iff its label was known before the decision latency ahead of the first test moment. Combinatorial splits have test
+rows on both sides, so there the whole span counts.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Fit a forecaster inside a fold, keep it by the hash of what went into it, and make the forecasts that are traded.
 
-A fit is named by a key over the rows, the point events, the specification, the seed and the code: the same night fits nothing
-twice, and a fold that was fitted last night is opened, not fitted again. Nothing after the fold's training window reaches any
-parameter, because the fit is given nothing else.
+A fit is named by a key over the rows, the point events, the specification, the seed and the code: the same night fits
+nothing twice, and a fold that was fitted last night is opened, not fitted again. Nothing after the fold's training
+window reaches any parameter, because the fit is given nothing else.
 """
 
 import hashlib
@@ -10,8 +10,8 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,62 +19,43 @@ import numpy as np
 import numpy.typing as npt
 
 import features
-from features.dataset import LABEL_MISSING, Dataset
-from features.fitted.params import FitWindow
+from features.dataset import Dataset
 from marketdata.paths import DataRoot
 from marketdata.settings import Settings
 from models.bundle import Bundle, BundleManifest, BundlePredictor, load_bundle, save_bundle
 from models.catalog import forecaster, model_hyperparameters
-from models.design import DesignParams, design_arrays, design_step, init_design
+from models.design import design_arrays
 from models.evaluation import score
-from models.fitting import fit_design
 from models.forecast import FORECAST_DTYPE, ForecastArray
-from models.forecaster import DesignRows, Part, TrainingBlock, session_slices
-from models.hawkes_likelihood import PointEvents
-from models.splits import Fold, inner_split, walk_forward_folds
+from models.splits import Fold, walk_forward_folds
+from models.training_window import Points, last_known_labels, move_scale_units, training_block, training_window
 
-Points = Mapping[tuple[int, int], PointEvents]
-"""Point events by (position of the session in ``Dataset.sessions``, instrument id)."""
 BeforeFit = Callable[[dict[str, Any]], str]
 """Writes a trial down before its fit and returns its id."""
 
 CODE_MODULES: Final = (
-    "baselines bundle catalog design encoder_kernel evaluation fitting forecast forecaster gnn graph_kernel hawkes hawkes_likelihood hmm linear "
-    "reproducible splits training transformer"
-).split()
+    "baselines",
+    "bundle",
+    "catalog",
+    "design",
+    "encoder_kernel",
+    "evaluation",
+    "fitting",
+    "forecast",
+    "forecaster",
+    "gnn",
+    "graph_kernel",
+    "hawkes",
+    "hawkes_likelihood",
+    "hmm",
+    "linear",
+    "reproducible",
+    "splits",
+    "training",
+    "training_window",
+    "transformer",
+)
 """Modules of this package that a fit or a forecast runs through; their sources are part of every key."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingWindow:
-    """What a fit may see of a dataset: context rows, which of them count in the loss, and the point events."""
-
-    dataset: Dataset
-    loss: npt.NDArray[np.intp]
-    points: dict[tuple[int, int], PointEvents]
-
-    @property
-    def span(self) -> FitWindow:
-        """First and last receive time, and when the last label was known."""
-        ts, known = self.dataset.ts_recv, self.dataset.ts_known[self.loss]
-        return FitWindow(int(ts[0]), int(ts[-1]), int(max(known.max(), ts[-1])))
-
-    def rows_sha256(self) -> str:
-        """Hash of the rows, of the loss rows, of the sessions and the instruments."""
-        digest = hashlib.sha256(self.dataset.content_hash().encode())
-        digest.update(repr([(s.open_ns, s.close_ns) for s in self.dataset.sessions]).encode())
-        digest.update(repr([(i.instrument_id, i.symbol) for i in self.dataset.instruments]).encode())
-        digest.update(self.loss.astype(np.int64).tobytes())
-        return digest.hexdigest()
-
-    def points_sha256(self) -> str:
-        """Hash of the point events."""
-        digest = hashlib.sha256()
-        for key in sorted(self.points):
-            digest.update(repr((int(key[0]), int(key[1]))).encode())
-            digest.update(np.ascontiguousarray(self.points[key].ts_ns).tobytes())
-            digest.update(np.ascontiguousarray(self.points[key].kind).tobytes())
-        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -85,27 +66,6 @@ class FoldResult:
     bundle: Bundle
     forecasts: ForecastArray
     scores: dict[str, Any]
-
-
-def training_window(dataset: Dataset, fold: Fold, points: Points) -> TrainingWindow:
-    """Return the part of dataset and point events that the fold trains on, sessions renumbered from its first.
-
-    Raises
-    ------
-    ValueError
-        If no row's label was known in time.
-    """
-    if not len(fold.train):
-        raise ValueError(f"fold {fold.name} has no row whose label was known before it")
-    rows = dataset.take(fold.context)
-    first, last = int(rows.session.min()), int(rows.session.max())
-    rows = replace(rows, session=(rows.session - first).astype(np.int32), sessions=dataset.sessions[first : last + 1])
-    chosen = {}
-    for (session, instrument), events in points.items():
-        if first <= session <= last:
-            early = events.ts_ns < fold.train_end_ns
-            chosen[session - first, instrument] = PointEvents(events.ts_ns[early], events.kind[early])
-    return TrainingWindow(rows, np.searchsorted(fold.context, fold.train), chosen)
 
 
 def fit_bundle(
@@ -119,7 +79,7 @@ def fit_bundle(
     seed: int | None = None,
     before_fit: BeforeFit | None = None,
 ) -> Bundle:
-    """Return the bundle of a forecaster fitted on a fold's training window; it is fitted only if it is not in the store.
+    """Return the bundle of a forecaster fitted on a fold's training window; what is in the store is not fitted again.
 
     Parameters
     ----------
@@ -132,8 +92,8 @@ def fit_bundle(
     seed : int, optional
         Defaults to ``settings.training.seed``.
     before_fit : callable, optional
-        Called with the trial (``window, features, label, model, hyperparameters, strategy``: the rule, not the dates) right
-        before a fit that is not in the store. Control worlds leave it out.
+        Called with the trial (``window, features, label, model, hyperparameters, strategy``: the rule, not the dates)
+        right before a fit that is not in the store. Control worlds leave it out.
 
     Returns
     -------
@@ -193,48 +153,6 @@ def fit_bundle(
     return load_bundle(folder)
 
 
-def training_block(
-    root: DataRoot,
-    settings: Settings,
-    window: TrainingWindow,
-    parts: tuple[Part, ...],
-    seed: int,
-    stamps: tuple[str, str],
-) -> tuple[TrainingBlock, DesignParams, dict[str, Any]]:
-    """Return the block a forecaster is fitted on, the fitted design, and what the design's fits found out.
-
-    Parameters
-    ----------
-    stamps : tuple of str
-        Hashes that name the design's fits in the store: of rows and code, and of rows, point events, decays and code.
-    """
-    data = window.dataset
-    places = instrument_places(data)
-    inner = inner_split(data, window.loss, settings.training.inner_share, settings.latency)
-    design, findings = fit_design(
-        root, settings, data, places, window.points, window.span, parts, seed, stamps[0], stamps[1]
-    )
-    matured = last_known_labels(data)
-    blocks = []
-    for begin, end in session_slices(data.session.astype(np.int64)):
-        state = init_design(design, data.sessions[int(data.session[begin])])
-        cut = slice(begin, end)
-        blocks.append(design_step(design, state, places[cut], data.ts_recv[cut], data.x[cut], matured[cut])[1])
-    rows = DesignRows(
-        data.columns,
-        design.columns,
-        data.ts_recv,
-        places,
-        data.x,
-        np.concatenate([part.x for part in blocks]),
-        matured,
-    )
-    block = TrainingBlock(
-        rows, data.session.astype(np.int64), data.y, window.loss, inner[0], inner[1], len(data.instruments)
-    )
-    return block, design, findings
-
-
 def forecast_rows(
     bundle: Bundle, dataset: Dataset, rows: npt.NDArray[np.intp] | None = None, *, root: DataRoot | None = None
 ) -> ForecastArray:
@@ -243,8 +161,8 @@ def forecast_rows(
     Parameters
     ----------
     rows : intp array, optional
-        Ascending rows to forecast, all by default. Earlier rows of their sessions are run through the state as well, as they
-        would be live, and later rows are not looked at.
+        Ascending rows to forecast, all by default. Earlier rows of their sessions are run through the state as well, as
+        they would be live, and later rows are not looked at.
     root : DataRoot, optional
         Keeps the result in ``root.folds`` by the hashes of bundle and rows.
 
@@ -332,39 +250,6 @@ def trial_of(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any]:
         "hyperparameters": model_hyperparameters(name, settings),
         "strategy": settings.strategy.model_dump(),
     }
-
-
-def move_scale_units(train: Dataset) -> npt.NDArray[np.float64]:
-    """Return each instrument's mean |move| of training rows that are not flat, price units; the pooled mean without any."""
-    moved = (train.y == 1) | (train.y == -1)
-    size = np.abs(train.move_units)
-    pooled = float(size[moved].mean()) if moved.any() else 0.0
-    scales = []
-    for item in train.instruments:
-        own = moved & (train.instrument_id == item.instrument_id)
-        scales.append(float(size[own].mean()) if own.any() else pooled)
-    return np.array(scales)
-
-
-def last_known_labels(dataset: Dataset) -> npt.NDArray[np.int8]:
-    """Return the last label of the row's instrument and session that was known at the row's ``ts_recv``, shape (n,)."""
-    out = np.full(len(dataset), LABEL_MISSING, dtype=np.int8)
-    group = dataset.session.astype(np.int64) * 65_536 + dataset.instrument_id
-    for value in np.unique(group):
-        rows = np.flatnonzero(group == value)
-        labelled = rows[dataset.labelled[rows]]
-        labelled = labelled[np.argsort(dataset.ts_known[labelled], kind="stable")]
-        count = np.searchsorted(dataset.ts_known[labelled], dataset.ts_recv[rows], side="right")
-        some = count > 0
-        out[rows[some]] = dataset.y[labelled[count[some] - 1]]
-    return out
-
-
-def instrument_places(dataset: Dataset) -> npt.NDArray[np.int64]:
-    """Return the position of each row's instrument in ``dataset.instruments``, shape (n,)."""
-    ids = np.array([item.instrument_id for item in dataset.instruments], dtype=np.int64)
-    order = np.argsort(ids)
-    return order[np.searchsorted(ids[order], dataset.instrument_id.astype(np.int64))].astype(np.int64)
 
 
 def code_sha256() -> str:

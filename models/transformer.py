@@ -1,9 +1,9 @@
 """A Transformer encoder over the last rows of the instrument: transformers builds it, torch trains it, numba serves it.
 
-The window is the instrument's own last rows of the session, the newest in the last place, missing ones masked; the class
-logits are read at the newest row, with a linear path around the encoder. Serving needs no torch: the forward pass is a kernel
-that keeps each instrument's embedded rows in a ring, equal to torch within 1e-5 (tested), about ten times as fast at a batch
-of one.
+The window is the instrument's own last rows of the session, the newest in the last place, missing ones masked; the
+class logits are read at the newest row, with a linear path around the encoder. Serving needs no torch: the forward pass
+is a kernel that keeps each instrument's embedded rows in a ring, equal to torch within 1e-5 (tested), about ten times
+as fast at a batch of one.
 
 References
 ----------
@@ -39,7 +39,7 @@ class TransformerState(NamedTuple):
     """Embedded rows of each instrument, float32 (I, T, d), a ring; and how many rows each has had, int64 (I,)."""
 
     ring: Float32
-    count: npt.NDArray[np.int64]
+    pushed: npt.NDArray[np.int64]
 
 
 def build_network(config: dict[str, Any]) -> Any:
@@ -88,7 +88,7 @@ def network_logits(net: Any, x: Any, index: npt.NDArray[np.int64]) -> Any:
 
 
 def window_index(rows: DesignRows, session: npt.NDArray[np.int64], window: int) -> npt.NDArray[np.int64]:
-    """Return the window of each row: its instrument's last rows of the session, newest last, -1 where missing, (n, T)."""
+    """Return each row's window: its instrument's last rows of the session, newest last, -1 where missing, (n, T)."""
     out = np.full((len(rows), window), -1, dtype=np.int64)
     group = session * (int(rows.instrument.max(initial=0)) + 1) + rows.instrument
     for value in np.unique(group):
@@ -119,7 +119,7 @@ class TransformerModel:
     def step(self, state: TransformerState, rows: DesignRows) -> tuple[TransformerState, Float64]:
         """Return the state and the probabilities row by row, by the numba kernel."""
         out = np.empty((len(rows), 3))
-        encoder_rows(self.kernel, state.ring, state.count, rows.instrument, rows.x, out)
+        encoder_rows(self.kernel, state.ring, state.pushed, rows.instrument, rows.x, out)
         return state, out
 
     def forecast(self, rows: DesignRows, session: npt.NDArray[np.int64]) -> Float64:

@@ -44,9 +44,8 @@ def small_settings(**training) -> Settings:
 
 
 def instruments(count: int) -> tuple[Instrument, ...]:
-    return tuple(
-        Instrument(symbol=f"S{k}", instrument_id=k, venue="SIM", unit_nanos=1_000, price_decimals=0.01) for k in range(count)
-    )
+    grid = {"venue": "SIM", "unit_nanos": 1_000, "price_decimals": 0.01}
+    return tuple(Instrument(symbol=f"S{k}", instrument_id=k, **grid) for k in range(count))
 
 
 def small_dataset(*, sessions: int = 4, rows: int = 240, count: int = 3, seed: int = 5, effect: float = 2.0) -> Dataset:
