@@ -6,71 +6,29 @@ other instruments did); NaN and infinities are refused everywhere.
 """
 
 import time
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from marketdata.paths import DataRoot
 from marketdata.settings import Settings
-from models.bundle import Bundle
-from serving.champion import ChampionWatch, Standing
+from models.bundle import BundleError
 from serving.heartbeat import read_heartbeat
-from serving.prediction import InvalidRows, PredictionService
+from serving.prediction import InvalidRows
+from serving.service import NoChampion, PredictionService, PredictRequest, PredictResponse, StrictModel
 
-MAX_ROWS: Final = 1_000
+__all__ = ["InvalidRows", "NoChampion", "PredictRequest", "PredictResponse", "PredictionService", "create_app", "serve"]
+
 MAX_BODY_BYTES: Final = 4 * 2**20
 LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]", "testserver")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-Feature = Annotated[float, Field(allow_inf_nan=False)] | None
-
-
-class Row(_Strict):
-    """One feature row: all features of one instrument at one moment, in the order of ``columns``."""
-
-    instrument: str = Field(min_length=1, max_length=64, description="symbol, for example ALFA")
-    ts_recv: int = Field(gt=0, description="receive time, nanoseconds UTC")
-    features: list[Feature] = Field(min_length=1, max_length=4_096, description="values; null where not known")
-
-
-class PredictRequest(_Strict):
-    """Rows of one session in time order; earlier rows are context for models that look back."""
-
-    rows: list[Row] = Field(min_length=1, max_length=MAX_ROWS)
-    fingerprint: str | None = Field(default=None, description="of the features; refused when it is not the model's")
-
-
-class Prediction(_Strict):
-    """Probabilities over the horizon and the expected move of the mid in price units."""
-
-    instrument: str
-    ts_recv: int
-    p_down: float
-    p_flat: float
-    p_up: float
-    edge_units: float
-
-
-class PredictResponse(_Strict):
-    """One prediction a row, in the order of the rows, and the model that made them."""
-
-    model: str
-    version: str = Field(description="SHA-256 of the bundle")
-    fingerprint: str
-    horizon_ns: int
-    predictions: list[Prediction]
-
-
-class ChampionResponse(_Strict):
+class ChampionResponse(StrictModel):
     """The model that is served, and the rows it takes."""
 
     model: str
@@ -85,7 +43,7 @@ class ChampionResponse(_Strict):
     trained_on: list[str]
 
 
-class HealthResponse(_Strict):
+class HealthResponse(StrictModel):
     """Whether the service runs, whether a champion stands, and when the executor last spoke."""
 
     status: str
@@ -96,7 +54,7 @@ class HealthResponse(_Strict):
     uptime_s: float
 
 
-class Problem(_Strict):
+class Problem(StrictModel):
     """Why a request was refused."""
 
     detail: str
@@ -122,13 +80,9 @@ def create_app(root: DataRoot, settings: Settings | None = None) -> FastAPI:
     marketdata.settings.SettingsError
         If the root has no valid settings.
     """
-    settings = settings or root.settings()
+    service = PredictionService(root, settings)
     started = time.monotonic()
-    watch = ChampionWatch(root)
-    services: dict[str, PredictionService] = {}
-    app = FastAPI(
-        title="FlowSense", version="1", summary="Predictions of the champion", docs_url="/docs", redoc_url=None
-    )
+    app = FastAPI(title="FlowSense", version="1", summary="Predictions of the champion", docs_url=None, redoc_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOCAL_HOSTS))
 
     @app.middleware("http")
@@ -144,22 +98,24 @@ def create_app(root: DataRoot, settings: Settings | None = None) -> FastAPI:
         where = ".".join(str(part) for part in first["loc"] if part not in ("body", "float", "constrained-float"))
         return _problem(422, f"{where}: {first['msg']}" if where else str(first["msg"]))
 
-    def serving() -> tuple[Standing, Bundle, PredictionService]:
-        standing, bundle = watch.bundle()
-        if bundle is None:
-            raise HTTPException(503, standing.reason)
-        service = services.get(bundle.sha256)
-        if service is None:
-            services.clear()
-            service = services[bundle.sha256] = PredictionService(settings, bundle)
-        return standing, bundle, service
+    @app.exception_handler(NoChampion)
+    async def refuse_without_champion(request: Request, error: NoChampion) -> Response:
+        return _problem(503, str(error))
+
+    @app.exception_handler(BundleError)
+    async def refuse_bundle(request: Request, error: BundleError) -> Response:
+        return _problem(503, str(error))
+
+    @app.exception_handler(InvalidRows)
+    async def refuse_rows(request: Request, error: InvalidRows) -> Response:
+        return _problem(422, str(error))
 
     @app.get("/health")
     def health() -> HealthResponse:
-        standing = watch.look()
+        standing = service.look()
         return HealthResponse(
             status="ok",
-            source=settings.source,
+            source=service.settings.source,
             champion=standing.model or None,
             reason=standing.reason,
             executor=read_heartbeat(root),
@@ -168,7 +124,7 @@ def create_app(root: DataRoot, settings: Settings | None = None) -> FastAPI:
 
     @app.get("/v1/champion", responses={503: _REFUSALS[503]})
     def champion() -> ChampionResponse:
-        standing, bundle, service = serving()
+        standing, bundle, forecaster = service.serving()
         manifest = bundle.manifest
         return ChampionResponse(
             model=manifest.name,
@@ -177,43 +133,24 @@ def create_app(root: DataRoot, settings: Settings | None = None) -> FastAPI:
             since_ns=standing.since_ns,
             fingerprint=manifest.fingerprint,
             horizon_ns=int(manifest.label["horizon_ns"]),
-            instruments=list(service.symbols),
+            instruments=list(forecaster.symbols),
             columns=list(manifest.columns),
-            may_be_null=list(service.may_be_null),
+            may_be_null=list(forecaster.may_be_null),
             trained_on=[str(day) for day in manifest.window.get("sessions", [])],
         )
 
     @app.post("/v1/predict", responses=_REFUSALS)
     def predict(request: PredictRequest) -> PredictResponse:
-        _, bundle, service = serving()
-        manifest = bundle.manifest
-        if request.fingerprint is not None and request.fingerprint != manifest.fingerprint:
-            raise HTTPException(422, f"fingerprint: the model was made for features {manifest.fingerprint}")
-        rows = request.rows
-        try:
-            made = service.predict([r.instrument for r in rows], [r.ts_recv for r in rows], [r.features for r in rows])
-        except InvalidRows as error:
-            raise HTTPException(422, str(error)) from error
-        predictions = [
-            Prediction(
-                instrument=row.instrument,
-                ts_recv=row.ts_recv,
-                p_down=float(p[0]),
-                p_flat=float(p[1]),
-                p_up=float(p[2]),
-                edge_units=float(edge),
-            )
-            for row, p, edge in zip(rows, made.probabilities, made.edge_units, strict=True)
-        ]
-        return PredictResponse(
-            model=manifest.name,
-            version=bundle.sha256,
-            fingerprint=manifest.fingerprint,
-            horizon_ns=int(manifest.label["horizon_ns"]),
-            predictions=predictions,
-        )
+        return service.predict(request)
 
     return app
+
+
+def serve(root: DataRoot, *, host: str = "127.0.0.1", port: int = 8000, settings: Settings | None = None) -> None:
+    """Run the API until it is told to stop (SIGINT or SIGTERM)."""
+    import uvicorn
+
+    uvicorn.run(create_app(root, settings), host=host, port=port, log_level="warning", access_log=False)
 
 
 def _problem(status: int, detail: str) -> Response:

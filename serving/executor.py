@@ -26,8 +26,7 @@ from serving.session_files import SessionFiles
 from trading.config import EngineConfig, engine_config
 from trading.controls import FLATTEN, ControlArray, control, no_controls
 from trading.engine import Account, Engine, RunState
-from trading.journal import Journal
-from trading.state import G_LIVE, I_POSITION
+from trading.journal import CANCELLED_ROW, FILL, ORDER, REJECTED_ROW, Journal
 
 Mode = Literal["paper", "shadow"]
 
@@ -45,6 +44,8 @@ class Checkpoint(NamedTuple):
     engine: RunState
     watermark_ns: int
     last_due_ns: int
+    held: dict[int, int]
+    open_orders: frozenset[int]
 
 
 class Step(NamedTuple):
@@ -104,6 +105,8 @@ class PaperExecutor:
         self._engine = self.engine.init(self.account)
         self._watermark = 0
         self._last_due = 0
+        self._held: dict[int, int] = {}
+        self._open_orders: set[int] = set()
         self.forecast_seconds: list[tuple[int, float]] = []
         """(rows, wall seconds) of every step that forecast something."""
 
@@ -120,8 +123,7 @@ class PaperExecutor:
     @property
     def is_flat(self) -> bool:
         """Whether no position is held and no order is alive."""
-        kernel = self._engine.kernel
-        return not kernel.inst[:, I_POSITION].any() and not kernel.g[G_LIVE]
+        return not any(self._held.values()) and not self._open_orders
 
     @property
     def state(self) -> RunState:
@@ -130,8 +132,7 @@ class PaperExecutor:
 
     def positions(self) -> dict[str, int]:
         """Return the lots held of each instrument."""
-        lots = self._engine.kernel.inst[:, I_POSITION]
-        return {item.symbol: int(lots[k]) for k, item in enumerate(self.config.instruments)}
+        return {item.symbol: self._held.get(item.instrument_id, 0) for item in self.config.instruments}
 
     def equity(self) -> float:
         """Return the account's equity in the quote currency."""
@@ -173,6 +174,7 @@ class PaperExecutor:
             self.sinks.files.append_forecasts(made.forecasts)
         self._engine, rows = self.engine.run(self._engine, batch, made.forecasts, controls, watermark_ns)
         self._watermark = watermark_ns
+        self._follow(rows)
         if self.sinks.files is not None:
             self.sinks.files.append_rows(rows)
         if self.sinks.ledger is not None:
@@ -191,10 +193,28 @@ class PaperExecutor:
 
     def checkpoint(self) -> Checkpoint:
         """Return a copy of the state."""
-        return Checkpoint(self.predictor.copy(self._live), self._engine.copy(), self._watermark, self._last_due)
+        return Checkpoint(
+            self.predictor.copy(self._live),
+            self._engine.copy(),
+            self._watermark,
+            self._last_due,
+            dict(self._held),
+            frozenset(self._open_orders),
+        )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint; it can be used again."""
         self._live = self.predictor.copy(checkpoint.live)
         self._engine = checkpoint.engine.copy()
         self._watermark, self._last_due = checkpoint.watermark_ns, checkpoint.last_due_ns
+        self._held, self._open_orders = dict(checkpoint.held), set(checkpoint.open_orders)
+
+    def _follow(self, rows: Journal) -> None:
+        """Keep positions and open orders as the journal tells them."""
+        self._open_orders.update(rows["order_id"][rows["kind"] == ORDER].tolist())
+        fills = rows[rows["kind"] == FILL]
+        self._held.update(zip(fills["instrument_id"].tolist(), fills["position_lots"].tolist(), strict=True))
+        over = np.isin(rows["kind"], (CANCELLED_ROW, REJECTED_ROW)) | (
+            (rows["kind"] == FILL) & (rows["leaves_lots"] == 0)
+        )
+        self._open_orders.difference_update(rows["order_id"][over].tolist())

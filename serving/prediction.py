@@ -1,4 +1,4 @@
-"""Predictions on request: rows in, probabilities out, through the bundle's one inference path."""
+"""Forecasts of rows that somebody sends: checked, then through the bundle's one inference path."""
 
 import threading
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Predictions(NamedTuple):
     edge_units: npt.NDArray[np.float32]
 
 
-class PredictionService:
+class RowForecaster:
     """Forecasts rows with one bundle; safe to call from several threads.
 
     Each call starts from the model's state at a session's open and folds its rows in order, so a caller that sends a
@@ -58,10 +58,10 @@ class PredictionService:
         """Instruments that it forecasts."""
         return tuple(self._ids)
 
-    def predict(
+    def forecast(
         self, symbols: Sequence[str], ts_recv: Sequence[int], features: Sequence[Sequence[float | None]]
     ) -> Predictions:
-        """Return a prediction for each row.
+        """Return a forecast for each row.
 
         Raises
         ------
