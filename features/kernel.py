@@ -47,7 +47,7 @@ from features.state import (
     S_TRADE_TS,
     FeatureState,
 )
-from marketdata.book import book_apply, book_best
+from marketdata.book import book_best, levels_apply
 from marketdata.events import BID, CLEAR, EXECUTE, F_CROSSED, F_LAST, F_SNAPSHOT, EventArray
 
 DONE: Final = 0
@@ -141,7 +141,7 @@ def _roll_grid(plan: Plan, state: FeatureState, w: int, now: int) -> None:
 
 @njit(cache=True)
 def _set_mid(plan: Plan, state: FeatureState, mid2: int, now: int) -> None:
-    """Take over a reference price; the first one after a gap starts the grids."""
+    """Take over a new reference price; the first one after a gap starts the grids."""
     at = state.at
     if at[S_MID2] == 0:
         at[S_SINCE] = now
@@ -154,7 +154,7 @@ def _set_mid(plan: Plan, state: FeatureState, mid2: int, now: int) -> None:
             state.grid[w, 3] = 0
             state.grid_total[w, 0] = state.total[C_BUY_LOTS]
             state.grid_total[w, 1] = state.total[C_SELL_LOTS]
-    elif mid2 != at[S_MID2]:
+    else:
         at[S_MID_TS] = now
         at[S_MID_MOVED] = 1
         if plan.has_book:
@@ -203,22 +203,18 @@ def _level_flow(side: int, price: int, lots: int, old_price: int, old_lots: int)
 
 
 @njit(cache=True)
-def _fold_top(state: FeatureState) -> None:
+def _fold_top(at: Int64, total: Int64, top: Int64, prices: Int64, sizes: Int64, counts: Int64) -> None:
     """Add the group's order flow imbalance, depth and queue changes, and keep the levels for the next group."""
-    at = state.at
-    total = state.total
-    top = state.top
-    book = state.book
     for side in range(2):
-        count = book.count[side]
+        count = counts[side]
         sign = 1 if side == 0 else -1
         executed = at[S_GROUP_BID] if side == 0 else at[S_GROUP_ASK]
         for m in range(LEVELS):
             price = 0
             lots = 0
             if m < count:
-                price = book.price[side, count - 1 - m]
-                lots = book.size[side, count - 1 - m]
+                price = prices[side, count - 1 - m]
+                lots = sizes[side, count - 1 - m]
                 total[C_DEPTH_ALL] += lots
                 total[C_LEVELS] += 1
             if at[S_TOP_KNOWN]:
@@ -236,24 +232,24 @@ def _fold_top(state: FeatureState) -> None:
 
 
 @njit(cache=True)
-def _push(plan: Plan, state: FeatureState, now: int) -> None:
+def _push(windows: Int64, at: Int64, total: Int64, ring_ts: Int64, ring: Int64, tails: Int64, now: int) -> None:
     """Write the totals into the ring, over the last row where the time has not moved, and move the tails on."""
-    at = state.at
-    mask = len(state.ring_ts) - 1
-    state.total[C_MID2] = at[S_MID2]
+    mask = len(ring_ts) - 1
+    total[C_MID2] = at[S_MID2]
     head = at[S_HEAD]
-    if head == 0 or state.ring_ts[(head - 1) & mask] != now:
-        at[S_HEAD] = head = head + 1
-        state.ring_ts[(head - 1) & mask] = now
-    row = state.ring[(head - 1) & mask]
+    if head == 0 or ring_ts[(head - 1) & mask] != now:
+        head += 1
+        at[S_HEAD] = head
+        ring_ts[(head - 1) & mask] = now
+    row = (head - 1) & mask
     for c in range(C_COUNT):
-        row[c] = state.total[c]
-    for w in range(len(plan.windows)):
-        start = now - plan.windows[w]
-        tail = state.tails[w]
-        while tail + 1 < head and state.ring_ts[(tail + 1) & mask] <= start:
+        ring[row, c] = total[c]
+    for w in range(len(windows)):
+        start = now - windows[w]
+        tail = tails[w]
+        while tail + 1 < head and ring_ts[(tail + 1) & mask] <= start:
             tail += 1
-        state.tails[w] = tail
+        tails[w] = tail
 
 
 @njit(cache=True)
@@ -442,20 +438,24 @@ def fold_events(
     status, consumed, rows : int
         DONE or NEED_GROW, the event to go on with, the rows written so far.
     """
-    at = state.at
-    book = state.book
-    spans = len(plan.windows)
+    # Taken apart once: reaching into the state for each event would count references all the time.
+    windows = plan.windows
+    has_book = plan.has_book == 1
+    at, total, top, grid, tails = state.at, state.total, state.top, state.grid, state.tails
+    ring_ts, ring = state.ring_ts, state.ring
+    prices, sizes, counts, counters = state.book.price, state.book.size, state.book.count, state.book.counters
+    spans = len(windows)
     for k in range(first, len(events)):
-        if at[S_HEAD] - state.tails[spans - 1] == len(state.ring_ts):
+        if at[S_HEAD] - tails[spans - 1] == len(ring_ts):
             return NEED_GROW, k, rows
         event = events[k]
         now = event.ts_recv
         action = event.action
         side = event.side
         flags = event.flags
-        if state.grid[0, 0] >= 0:
+        if grid[0, 0] >= 0:
             for w in range(spans):
-                if now >= state.grid[w, 0]:
+                if now >= grid[w, 0]:
                     _roll_grid(plan, state, w, now)
         if action == CLEAR:
             _reset(state)
@@ -463,35 +463,37 @@ def fold_events(
             _execution(plan, state, side, event.price_units, event.size_lots, event.ts_event, now)
             if action == EXECUTE:
                 at[S_GROUP_BID if side == BID else S_GROUP_ASK] += event.size_lots
-        book_apply(book, action, side, event.price_units, event.size_lots)
+        levels_apply(prices, sizes, counts, counters, action, side, event.price_units, event.size_lots)
         if not flags & F_SNAPSHOT:
             at[S_COUNTER] += 1
         if not flags & F_LAST:
             continue
-        bid, bid_lots, ask, ask_lots = book_best(book)
-        if plan.has_book:
-            is_valid = bid_lots > 0 and ask_lots > 0 and bid <= ask and not flags & F_CROSSED
-            if is_valid:
-                _set_mid(plan, state, bid + ask, now)
-            _fold_top(state)
+        is_valid = False
+        mid2 = 0
+        if has_book:
+            if counts[0] > 0 and counts[1] > 0 and not flags & F_CROSSED:
+                bid = prices[0, counts[0] - 1]
+                ask = prices[1, counts[1] - 1]
+                is_valid = bid <= ask
+                mid2 = bid + ask
+            _fold_top(at, total, top, prices, sizes, counts)
         else:
             is_valid = at[S_GROUP_TRADED] == 1 and at[S_TRADE_PRICE] > 0
-            if is_valid:
-                _set_mid(plan, state, 2 * at[S_TRADE_PRICE], now)
+            mid2 = 2 * at[S_TRADE_PRICE]
+        if is_valid and mid2 != at[S_MID2]:
+            _set_mid(plan, state, mid2, now)
         if at[S_SINCE] >= 0:
-            _push(plan, state, now)
+            _push(windows, at, total, ring_ts, ring, tails, now)
         at[S_GROUP_BID] = 0
         at[S_GROUP_ASK] = 0
         at[S_GROUP_TRADED] = 0
-        if is_valid and at[S_COUNTER] >= plan.every and book.counters[2] == 0 and plan.open_ns <= now < plan.close_ns:
+        if is_valid and at[S_COUNTER] >= plan.every and counters[2] == 0 and plan.open_ns <= now < plan.close_ns:
             at[S_COUNTER] = 0
             keys[rows, 0] = now
             keys[rows, 1] = event.ts_event
             keys[rows, 2] = event.sequence
-            keys[rows, 3] = bid if plan.has_book else 0
-            keys[rows, 4] = ask if plan.has_book else 0
-            keys[rows, 5] = bid_lots if plan.has_book else 0
-            keys[rows, 6] = ask_lots if plan.has_book else 0
+            for c in range(4):
+                keys[rows, 3 + c] = top[c % 2, 0, c // 2] if has_book else 0
             _write_values(plan, state, now, values[rows])
             rows += 1
     return DONE, len(events), rows

@@ -13,7 +13,7 @@ from numba import njit
 
 from features.aggressors import KIND_BUY, KIND_MID_DOWN, KIND_MID_UP, KIND_SELL, aggressor_sign, is_execution
 from features.state import NEVER
-from marketdata.book import BookState, book_apply, book_best, copy_book, empty_book
+from marketdata.book import BookState, book_best, copy_book, empty_book, levels_apply
 from marketdata.events import CLEAR, F_CROSSED, F_LAST, EventArray
 from marketdata.instruments import BookKind, Instrument
 
@@ -50,6 +50,7 @@ def copy_points(state: PointState) -> PointState:
 def _fold(state: PointState, has_book: bool, events: EventArray, times: Int64, kinds: npt.NDArray[np.uint8]) -> int:
     book = state.book
     at = state.at
+    prices, sizes, counts, counters = book.price, book.size, book.count, book.counters
     rows = 0
     for k in range(len(events)):
         event = events[k]
@@ -76,7 +77,7 @@ def _fold(state: PointState, has_book: bool, events: EventArray, times: Int64, k
             times[rows, 1] = event.ts_event
             kinds[rows] = kind
             rows += 1
-        book_apply(book, action, event.side, price, event.size_lots)
+        levels_apply(prices, sizes, counts, counters, action, event.side, price, event.size_lots)
         if not event.flags & F_LAST or event.flags & F_CROSSED or not has_book:
             continue
         bid, bid_lots, ask, ask_lots = book_best(book)
