@@ -1,4 +1,4 @@
-"""What a fit may see: the rows, labels and point events of a fold's training window, and the block models are fitted on."""
+"""What a fit may see: rows, labels and point events of a fold's training window, and the block made of them."""
 
 import hashlib
 from collections.abc import Mapping
