@@ -63,6 +63,8 @@ from marketdata.simulator.parameters import (
     STEP_S,
     TARGET_BEHIND,
     TARGET_LOTS,
+    THIN_ADD_RATE,
+    THIN_BEHIND,
 )
 
 Float64 = npt.NDArray[np.float64]
@@ -192,6 +194,8 @@ def _write_fills(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int,
 
 @njit(cache=True)
 def _market(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, side: int, lots: int) -> int:
+    if book.counters[LIVE + 1 - side] <= LAST_ORDERS:
+        return n
     submit_market(book, side, lots)
     return _write_fills(book, tape, n, ts, sequence, 1 - side)
 
@@ -199,6 +203,8 @@ def _market(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, side
 @njit(cache=True)
 def _marketable_limit(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, side: int, lots: int) -> int:
     """Trade at the touch only; what is left rests there."""
+    if book.counters[LIVE + 1 - side] <= LAST_ORDERS:
+        return n
     price = best_ask(book) if side == 0 else best_bid(book)
     status, order_id, left = submit_limit(book, side, price, lots, GTC)
     n = _write_fills(book, tape, n, ts, sequence, 1 - side)
@@ -281,6 +287,7 @@ def _base_rates(book: MatchingBook, flow: Flow, rates: Float64, counts: Int64, s
         shortage = max(0.0, 1.0 - level[side, best, 2] / TARGET_LOTS)
         rates[2 + side] = ADD_RATE * act * (1.0 + SHORTAGE_BOOST * shortage)
         rates[4 + side] = DEEP_ADD_RATE * act * (1.0 + DEEP_SHORTAGE_BOOST * max(0.0, 1.0 - behind / TARGET_BEHIND))
+        rates[4 + side] = max(rates[4 + side], THIN_ADD_RATE * (1.0 - behind / THIN_BEHIND))
         rates[6 + side] = CANCEL_RATE * act * at_top if stale == 0 else 0.0
         rates[8 + side] = DEEP_CANCEL_RATE * act * behind
         gap = -away * (value - low - best) - half
@@ -434,7 +441,7 @@ def run_flow(
                 return n, orders
             if book.counters[BEST_BID] < 2 * DEPTH_LEVELS or book.counters[BEST_ASK] > book.level.shape[1] - 2 * DEPTH_LEVELS:
                 return PRICE_LEFT, orders
-            fit = min(2.0, max(0.4, 1.0 + (flow.planned_rows[step] - n) / patience))
+            fit = min(2.0, max(0.6, 1.0 + (flow.planned_rows[step] - n) / patience))
             continue
         # Thinning: the excited rates have decayed since the bound was taken.
         u = _uniform(state) * bound

@@ -68,11 +68,11 @@ class Character:
 
 
 CHARACTERS: Final = (
-    Character(10_000, 0.65, 0.60, 55.0, 0.40),
-    Character(9_000, 0.65, 0.60, 55.0, 0.45),
-    Character(11_000, 1.10, 0.85, 75.0, 0.35),
-    Character(9_500, 0.65, 0.60, 55.0, 0.30),
-    Character(10_500, 1.10, 0.85, 75.0, 0.40),
+    Character(10_000, 0.65, 0.85, 36.0, 0.50),
+    Character(9_000, 0.65, 0.85, 36.0, 0.55),
+    Character(11_000, 1.10, 1.25, 48.0, 0.45),
+    Character(9_500, 0.65, 0.85, 36.0, 0.40),
+    Character(10_500, 1.10, 1.25, 48.0, 0.50),
 )
 """One character an instrument, taken by ``instrument_id`` modulo their number."""
 
@@ -143,8 +143,8 @@ def fast_excitation() -> Float64:
     mirrored, so that the two sides of the market are alike.
     """
     children = {
-        (BUY, BUY): 0.18,
-        (SELL, BUY): 0.03,
+        (BUY, BUY): 0.13,
+        (SELL, BUY): 0.02,
         (ADD_ASK, BUY): 0.30,
         (ADD_BID, BUY): 0.12,
         (CANCEL_ASK, BUY): 0.10,
@@ -165,8 +165,8 @@ def fast_excitation() -> Float64:
     return jumps
 
 
-MIDDLE_BRANCHING: Final = (0.18, 0.06)
-SLOW_BRANCHING: Final = (0.15, 0.08)
+MIDDLE_BRANCHING: Final = (0.22, 0.02)
+SLOW_BRANCHING: Final = (0.34, 0.04)
 """Children of a market order on the slower clocks: of its own side, of the other side."""
 
 
@@ -179,8 +179,8 @@ def market_order_branching() -> float:
 
 MARKET_ORDERS_PER_S: Final = 0.20
 """Uninformed market orders a second, both sides together, at normal activity."""
-ADD_RATE: Final = 0.29
-DEEP_ADD_RATE: Final = 0.19
+ADD_RATE: Final = 0.27
+DEEP_ADD_RATE: Final = 0.17
 CANCEL_RATE: Final = 0.042
 DEEP_CANCEL_RATE: Final = 0.008
 FAR_CANCEL_RATE: Final = 0.002
@@ -191,9 +191,13 @@ TARGET_BEHIND: Final = 30
 DEEP_SHORTAGE_BOOST: Final = 6.0
 """Liquidity replenishes: below these lots at the best price, or orders behind it, limit orders come there up to one plus the
 boost times as fast."""
+THIN_BEHIND: Final = 14
+THIN_ADD_RATE: Final = 4.0
+"""Below this many orders behind the best price, limit orders come there on the wall clock: at most at this rate, the more the
+fewer are left. A fast move never outruns the book."""
 FAR_SHARE: Final = 0.1
 LAST_ORDERS: Final = 10
-"""Share of the limit orders behind the best price that go far behind it; orders of a side below which nobody cancels."""
+"""Share of the limit orders behind the best price that go far behind it; orders of a side below which nobody cancels or takes."""
 IMPROVE_RATE: Final = 5.0
 STALE_BAND: Final = 0.35
 STALE_RATE: Final = 5.0
