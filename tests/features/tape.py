@@ -89,10 +89,9 @@ def random_tape(
         draw = rng.random()
         if draw < 0.55 or len(book) < 2:
             far = max(other) if side else min(other)
-            step = int(rng.integers(0, 6)) * 5 * (1 if side else -1)
-            price = best + step - (10 if side else -10) * int(rng.random() < 0.6)
-            if (side and price <= far) or (not side and price >= far):
-                price = best
+            away = 5 if side else -5
+            steps = -int(rng.integers(1, 3)) if abs(far - best) > 12 and rng.random() < 0.7 else int(rng.integers(0, 6))
+            price = best + steps * away
             lots = int(rng.integers(1, 20))
             book[price] = book.get(price, 0) + lots
             emit(ADD, sign, price, lots)
