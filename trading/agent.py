@@ -5,11 +5,11 @@ Its steps are :func:`agent_market`, :func:`agent_answer`, :func:`agent_forecast`
 group that it received, and its position as of the last answer that it received.
 """
 
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 from numba import njit
 
-from marketdata.book import BookState, book_apply, book_best
 from marketdata.events import BID
 from trading import controls as _controls
 from trading.journal import (
@@ -51,6 +51,7 @@ from trading.state import (
     G_EQUITY,
     G_FLATTEN,
     G_ILLEGAL,
+    G_INTENTS,
     G_KILLED,
     G_LADDER,
     G_LIVE,
@@ -68,6 +69,7 @@ from trading.state import (
     I_CASH,
     I_EQUITY,
     I_FEES,
+    I_FORECAST_NS,
     I_MARK_ASK,
     I_MARK_BID,
     I_MAX_POSITION,
@@ -90,9 +92,8 @@ from trading.state import (
     P_FLATTEN_ON_HALT,
     P_OPEN_NS,
     P_ORDER_NS,
-    P_WAKE_MASK,
+    AgentState,
     EngineParameters,
-    EngineState,
     Int64,
     Records,
 )
@@ -103,6 +104,7 @@ from trading.strategies import (
     O_LOTS,
     O_PRICE,
     O_SIDE,
+    O_SLOT,
     O_TIF,
     V_ASK,
     V_ASK_LOTS,
@@ -126,29 +128,33 @@ from trading.strategies import (
     V_TIMER_NS,
     V_UNIT_NANOS,
     V_UNSETTLED,
-    WAKE_FORECAST,
-    WAKE_RESPONSE,
-    WAKE_TIMER,
-    WAKE_TOP,
 )
 
 _KILL, _PAUSE, _RESUME = _controls.KILL, _controls.PAUSE, _controls.RESUME
 _REARM, _LIMIT, _FLATTEN = _controls.REARM, _controls.POSITION_LIMIT, _controls.FLATTEN
 
-FLATTEN_HALT = 1
-FLATTEN_KILL = 2
-FLATTEN_PAUSE = 4
-FLATTEN_ENDING = 8
-FLATTEN_ASKED = 16
+_i: Final = np.int64
+"""Makes a constant an ordinary int64 argument: numba would compile a function anew for each literal."""
+
+FLATTEN_HALT: Final = 1
+FLATTEN_KILL: Final = 2
+FLATTEN_PAUSE: Final = 4
+FLATTEN_ENDING: Final = 8
+FLATTEN_ASKED: Final = 16
 """Bits of ``G_FLATTEN``: why positions are being closed."""
+
+TIMER_STRATEGY: Final = 1
+TIMER_ENDING: Final = 2
+TIMER_MARK: Final = 3
+TIMER_CLOSE: Final = 4
 
 
 @njit(cache=True)
 def note(
-    state: EngineState, parameters: EngineParameters, out: Records, kind: int, now: int, slot: int, reason: int
+    agent: AgentState, parameters: EngineParameters, out: Records, kind: int, now: int, slot: int, reason: int
 ) -> int:
     """Append a journal row with what every row carries, and return its index; slot -1 stands for the account."""
-    g = state.g
+    g = agent.g
     k = g[G_OUT]
     row = out[k]
     row.ts_ns = now
@@ -171,7 +177,7 @@ def note(
     row.tif = 0
     row.flag = 0
     if slot >= 0:
-        inst = state.inst[slot]
+        inst = agent.inst[slot]
         row.instrument_id = parameters.inst[slot, K_ID]
         row.position_lots = inst[I_POSITION]
         row.cash_nanos = inst[I_CASH]
@@ -190,7 +196,7 @@ def note(
 
 @njit(cache=True)
 def _send(
-    state: EngineState,
+    agent: AgentState,
     parameters: EngineParameters,
     now: int,
     order_id: int,
@@ -201,7 +207,7 @@ def _send(
     lots: int,
     is_cancel: int,
 ) -> int:
-    row = state.commands[state.g[G_CMD_TAIL] % len(state.commands)]
+    row = agent.commands[agent.g[G_CMD_TAIL] % len(agent.commands)]
     row.due_ns = now + parameters.ints[P_DECISION_NS] + parameters.ints[P_ORDER_NS]
     row.order_id = order_id
     row.price_units = price
@@ -210,43 +216,34 @@ def _send(
     row.side = side
     row.tif = tif
     row.is_cancel = is_cancel
-    state.g[G_CMD_TAIL] += 1
+    agent.g[G_CMD_TAIL] += 1
     return row.due_ns
 
 
 @njit(cache=True)
-def submit(
-    state: EngineState,
-    parameters: EngineParameters,
-    out: Records,
-    now: int,
-    slot: int,
-    side: int,
-    tif: int,
-    price: int,
-    lots: int,
-    at_cap: int,
-) -> int:
-    """Pass an order through the risk gate and send it; return its id, 0 when it was refused."""
-    g, inst = state.g, state.inst[slot]
-    reason, passed, reduces = check_order(state, parameters, slot, side, price, lots, now)
-    if reason != 0 or lots <= 0:
-        k = note(state, parameters, out, RISK_REJECT, now, slot, reason)
-        out[k].side = side
-        out[k].tif = tif
-        out[k].price_units = price
-        out[k].size_lots = lots
-        return 0
+def _submit(agent: AgentState, parameters: EngineParameters, out: Records, now: int, intent: Int64) -> None:
+    """Pass an order through the risk gate, and send it or journal its refusal."""
+    g, slot, side = agent.g, intent[O_SLOT], intent[O_SIDE]
+    price, asked, tif = intent[O_PRICE], intent[O_LOTS], intent[O_TIF]
+    inst = agent.inst[slot]
+    reason, lots, reduces = check_order(agent, parameters, slot, side, price, asked, now)
+    k = note(agent, parameters, out, ORDER if reason == 0 else RISK_REJECT, now, slot, reason)
+    row = out[k]
+    row.side = side
+    row.tif = tif
+    row.price_units = price
+    row.size_lots = asked
+    if reason != 0:
+        return
     g[G_NEXT_ID] += 1
-    order_id = g[G_NEXT_ID]
     j = 0
-    while state.orders[j].state != FREE:
+    while agent.orders[j].state != FREE:
         j += 1
-    order = state.orders[j]
-    order.order_id = order_id
+    order = agent.orders[j]
+    order.order_id = g[G_NEXT_ID]
     order.price_units = price
-    order.size_lots = passed
-    order.leaves_lots = passed
+    order.size_lots = lots
+    order.leaves_lots = lots
     order.sent_ns = now
     order.slot = slot
     order.side = side
@@ -256,105 +253,131 @@ def submit(
     order.awaiting = 1
     g[G_LIVE] += 1
     inst[I_UNSETTLED] += 1
-    inst[I_BUY_WORKING if side > 0 else I_SELL_WORKING] += passed
-    due = _send(state, parameters, now, order_id, slot, side, tif, price, passed, 0)
-    k = note(state, parameters, out, ORDER, now, slot, 0)
-    row = out[k]
-    row.venue_ns = due
-    row.order_id = order_id
-    row.side = side
-    row.tif = tif
-    row.price_units = price
-    row.size_lots = passed
-    row.leaves_lots = passed
+    inst[I_BUY_WORKING if side > 0 else I_SELL_WORKING] += lots
+    row.venue_ns = _send(agent, parameters, now, g[G_NEXT_ID], slot, side, tif, price, lots, _i(0))
+    row.order_id = g[G_NEXT_ID]
+    row.size_lots = lots
+    row.leaves_lots = lots
     row.state = PENDING
-    row.flag = (1 if reduces else 0) | (2 if at_cap else 0) | (4 if passed < lots else 0)
-    return order_id
+    row.flag = (1 if reduces else 0) + (2 if intent[O_AT_CAP] != 0 else 0) + (4 if lots < asked else 0)
 
 
 @njit(cache=True)
-def cancel(state: EngineState, parameters: EngineParameters, out: Records, now: int, j: int) -> None:
+def _cancel(agent: AgentState, parameters: EngineParameters, out: Records, now: int, order_id: int) -> None:
     """Ask for a live order to be cancelled, once."""
-    order = state.orders[j]
-    if not is_live(order.state) or order.cancel_sent != 0:
-        return
-    order.cancel_sent = 1
-    if order.awaiting == 0:
-        order.awaiting = 1
-        state.inst[order.slot, I_UNSETTLED] += 1
-    due = _send(state, parameters, now, order.order_id, order.slot, order.side, order.tif, order.price_units, 0, 1)
-    k = note(state, parameters, out, CANCEL, now, order.slot, 0)
-    row = out[k]
-    row.venue_ns = due
-    row.order_id = order.order_id
-    row.side = order.side
-    row.tif = order.tif
-    row.price_units = order.price_units
-    row.leaves_lots = order.leaves_lots
-    row.state = order.state
+    for j in range(len(agent.orders)):
+        order = agent.orders[j]
+        if order.state == FREE or order.order_id != order_id or order.cancel_sent != 0:
+            continue
+        slot, side, tif = _i(order.slot), _i(order.side), _i(order.tif)
+        order.cancel_sent = 1
+        if order.awaiting == 0:
+            order.awaiting = 1
+            agent.inst[slot, I_UNSETTLED] += 1
+        k = note(agent, parameters, out, _i(CANCEL), now, slot, _i(0))
+        row = out[k]
+        row.venue_ns = _send(agent, parameters, now, order_id, slot, side, tif, order.price_units, _i(0), _i(1))
+        row.order_id = order_id
+        row.side = order.side
+        row.tif = order.tif
+        row.price_units = order.price_units
+        row.leaves_lots = order.leaves_lots
+        row.state = order.state
 
 
 @njit(cache=True)
-def cancel_resting(state: EngineState, parameters: EngineParameters, out: Records, now: int, slot: int) -> None:
-    """Cancel every live order of an instrument (-1: of all) that is not immediate-or-cancel anyway."""
-    for j in range(len(state.orders)):
-        order = state.orders[j]
-        if order.state != FREE and order.tif != IOC and (slot < 0 or order.slot == slot):
-            cancel(state, parameters, out, now, j)
+def carry_out(agent: AgentState, parameters: EngineParameters, out: Records, now: int) -> None:
+    """Send every order and cancel that was decided on, in order, each through the risk gate."""
+    for r in range(agent.g[G_INTENTS]):
+        intent = agent.intents[r]
+        if intent[O_CANCEL] != 0:
+            if intent[O_ID] > 0:
+                _cancel(agent, parameters, out, now, intent[O_ID])
+            else:
+                for j in range(len(agent.orders)):
+                    order = agent.orders[j]
+                    if order.state != FREE and order.tif != IOC and order.slot == intent[O_SLOT]:
+                        _cancel(agent, parameters, out, now, order.order_id)
+        else:
+            _submit(agent, parameters, out, now, intent)
+    agent.g[G_INTENTS] = 0
 
 
 @njit(cache=True)
-def flatten(state: EngineState, parameters: EngineParameters, out: Records, now: int, slot: int) -> None:
-    """Close an instrument's position by IOC, once nothing else of it is live; called again until it is flat."""
-    inst = state.inst[slot]
+def _want_cancel(agent: AgentState, slot: int) -> None:
+    """Want every resting order of an instrument cancelled."""
+    row = agent.intents[agent.g[G_INTENTS]]
+    row[O_CANCEL] = 1
+    row[O_ID] = 0
+    row[O_SLOT] = slot
+    agent.g[G_INTENTS] += 1
+
+
+@njit(cache=True)
+def want_flat(agent: AgentState, parameters: EngineParameters, slot: int) -> None:
+    """Want an instrument's position closed by IOC, once nothing else of it is live; asked again until it is flat."""
+    inst = agent.inst[slot]
     position = inst[I_POSITION]
-    if position == 0:
-        return
     if inst[I_BUY_WORKING] + inst[I_SELL_WORKING] > 0:
-        cancel_resting(state, parameters, out, now, slot)
+        _want_cancel(agent, slot)
+        return
+    if position == 0 or inst[I_BID_LOTS if position > 0 else I_ASK_LOTS] == 0:
         return
     tick, collar = parameters.inst[slot, K_TICK], parameters.ints[P_COLLAR_PPM]
+    row = agent.intents[agent.g[G_INTENTS]]
+    row[O_CANCEL] = 0
+    row[O_SLOT] = slot
+    row[O_TIF] = IOC
+    row[O_AT_CAP] = 0
+    row[O_LOTS] = abs(position)
     if position > 0:
-        if inst[I_BID_LOTS] == 0:
-            return
-        price = (inst[I_BID] - share_ceil(inst[I_BID], collar)) // tick * tick
-        submit(state, parameters, out, now, slot, -1, IOC, max(price, tick), position, 0)
+        row[O_SIDE] = -1
+        row[O_PRICE] = max((inst[I_BID] - share_ceil(inst[I_BID], collar)) // tick * tick, tick)
     else:
-        if inst[I_ASK_LOTS] == 0:
-            return
-        price = -(-(inst[I_ASK] + share_ceil(inst[I_ASK], collar)) // tick) * tick
-        submit(state, parameters, out, now, slot, 1, IOC, price, -position, 0)
+        row[O_SIDE] = 1
+        row[O_PRICE] = -(-(inst[I_ASK] + share_ceil(inst[I_ASK], collar)) // tick) * tick
+    agent.g[G_INTENTS] += 1
 
 
 @njit(cache=True)
-def flatten_all(state: EngineState, parameters: EngineParameters, out: Records, now: int) -> None:
-    """Cancel everything that rests and close every position."""
-    cancel_resting(state, parameters, out, now, -1)
-    for slot in range(len(state.inst)):
-        flatten(state, parameters, out, now, slot)
-
-
-@njit(cache=True)
-def watch_risk(state: EngineState, parameters: EngineParameters, out: Records, now: int) -> None:
-    """Bring the drawdown ladder up to date and act on HALTED."""
-    g = state.g
+def watch_risk(agent: AgentState, parameters: EngineParameters, out: Records, now: int) -> None:
+    """Bring the drawdown ladder up to date; HALTED cancels what rests and, by policy, begins to flatten."""
+    g = agent.g
     before = g[G_LADDER]
     reason = ladder_step(g, parameters.ints, now)
     if reason == 0:
         return
-    k = note(state, parameters, out, RISK, now, -1, reason)
+    k = note(agent, parameters, out, _i(RISK), now, _i(-1), reason)
     out[k].state = g[G_LADDER]
     out[k].flag = before
     if g[G_LADDER] == HALTED:
-        cancel_resting(state, parameters, out, now, -1)
         if parameters.ints[P_FLATTEN_ON_HALT] != 0:
             g[G_FLATTEN] |= FLATTEN_HALT
-            flatten_all(state, parameters, out, now)
+        else:
+            for slot in range(len(agent.inst)):
+                _want_cancel(agent, slot)
 
 
 @njit(cache=True)
-def _look(state: EngineState, parameters: EngineParameters, slot: int, view: Int64) -> None:
-    inst, fixed = state.inst[slot], parameters.inst[slot]
+def go_on_flattening(agent: AgentState, parameters: EngineParameters, slot: int) -> None:
+    """While ``G_FLATTEN`` says so, want an instrument (-1: all) flat; a close that was only asked for ends when all is."""
+    g = agent.g
+    if g[G_FLATTEN] == FLATTEN_ASKED:
+        left = 0
+        for k in range(len(agent.inst)):
+            row = agent.inst[k]
+            left += abs(row[I_POSITION]) + row[I_BUY_WORKING] + row[I_SELL_WORKING]
+        if left == 0:
+            g[G_FLATTEN] = 0
+            return
+    for k in range(len(agent.inst)):
+        if slot < 0 or k == slot:
+            want_flat(agent, parameters, k)
+
+
+@njit(cache=True)
+def _look(agent: AgentState, parameters: EngineParameters, slot: int, view: Int64) -> None:
+    inst, fixed = agent.inst[slot], parameters.inst[slot]
     view[V_BID] = inst[I_BID]
     view[V_BID_LOTS] = inst[I_BID_LOTS]
     view[V_ASK] = inst[I_ASK]
@@ -364,27 +387,23 @@ def _look(state: EngineState, parameters: EngineParameters, slot: int, view: Int
     view[V_SELL_WORKING] = inst[I_SELL_WORKING]
     view[V_UNSETTLED] = inst[I_UNSETTLED]
     others = 0
-    for k in range(len(state.inst)):
-        row = state.inst[k]
+    for k in range(len(agent.inst)):
+        row = agent.inst[k]
         if k != slot and (row[I_POSITION] != 0 or row[I_BUY_WORKING] + row[I_SELL_WORKING] > 0):
             others += 1
     view[V_OPEN_BETS] = others
-    view[V_FORECAST_NS] = state.forecast_ns[slot]
+    view[V_FORECAST_NS] = inst[I_FORECAST_NS]
     view[V_OPEN_NS] = parameters.ints[P_OPEN_NS]
     view[V_CLOSE_NS] = parameters.ints[P_CLOSE_NS]
     view[V_TICK] = fixed[K_TICK]
     view[V_UNIT_NANOS] = fixed[K_UNIT_NANOS]
     view[V_MAKER_PPM] = fixed[K_MAKER_PPM]
     view[V_TAKER_PPM] = fixed[K_TAKER_PPM]
-    view[V_OWN_BID_ID] = 0
-    view[V_OWN_BID] = 0
-    view[V_OWN_ASK_ID] = 0
-    view[V_OWN_ASK] = 0
-    view[V_OUTCOME] = 0
-    view[V_TIMER_NS] = 0
+    for k in range(V_OWN_BID_ID, V_TIMER_NS + 1):
+        view[k] = 0
     if inst[I_BUY_WORKING] + inst[I_SELL_WORKING] > 0:
-        for j in range(len(state.orders)):
-            order = state.orders[j]
+        for j in range(len(agent.orders)):
+            order = agent.orders[j]
             if order.state != FREE and order.slot == slot and order.cancel_sent == 0:
                 if order.side == BID and order.order_id > view[V_OWN_BID_ID]:
                     view[V_OWN_BID_ID] = order.order_id
@@ -396,69 +415,24 @@ def _look(state: EngineState, parameters: EngineParameters, slot: int, view: Int
 
 @njit(cache=True)
 def wake(
-    state: EngineState,
-    parameters: EngineParameters,
-    decide: Any,
-    out: Records,
-    view: Int64,
-    table: Int64,
-    now: int,
-    slot: int,
-    why: int,
+    agent: AgentState, parameters: EngineParameters, decide: Any, view: Int64, now: int, slot: int, why: int
 ) -> int:
-    """Let the strategy decide about one instrument, carry out what it wants, and return what it made of it."""
-    _look(state, parameters, slot, view)
-    rows = decide(
-        now,
-        why,
-        parameters.strategy_ints,
-        parameters.strategy_floats,
-        view,
-        state.forecast[slot],
-        state.memory[slot],
-        table,
-    )
-    if view[V_TIMER_NS] > 0:
-        state.inst[slot, I_TIMER] = max(view[V_TIMER_NS], now + 1)
-        state.g[G_NEXT_TIMER] = min(state.g[G_NEXT_TIMER], state.inst[slot, I_TIMER])
+    """Let the strategy decide about one instrument, note what it wants, and return what it made of it."""
+    _look(agent, parameters, slot, view)
+    ints, floats = parameters.strategy_ints, parameters.strategy_floats
+    rows = decide(now, why, ints, floats, view, agent.forecast[slot], agent.memory[slot], agent.intents)
     for r in range(rows):
-        if table[r, O_CANCEL] != 0:
-            for j in range(len(state.orders)):
-                if state.orders[j].state != FREE and state.orders[j].order_id == table[r, O_ID]:
-                    cancel(state, parameters, out, now, j)
-        else:
-            submit(
-                state,
-                parameters,
-                out,
-                now,
-                slot,
-                table[r, O_SIDE],
-                table[r, O_TIF],
-                table[r, O_PRICE],
-                table[r, O_LOTS],
-                table[r, O_AT_CAP],
-            )
+        agent.intents[r, O_SLOT] = slot
+    agent.g[G_INTENTS] = rows
+    if view[V_TIMER_NS] > 0:
+        agent.inst[slot, I_TIMER] = max(view[V_TIMER_NS], now + 1)
+        agent.g[G_NEXT_TIMER] = min(agent.g[G_NEXT_TIMER], agent.inst[slot, I_TIMER])
     return view[V_OUTCOME]
 
 
 @njit(cache=True)
-def agent_group(
-    state: EngineState,
-    parameters: EngineParameters,
-    decide: Any,
-    out: Records,
-    view: Int64,
-    table: Int64,
-    now: int,
-    slot: int,
-    bid: int,
-    bid_lots: int,
-    ask: int,
-    ask_lots: int,
-) -> None:
+def agent_quote(inst: Int64, bid: int, bid_lots: int, ask: int, ask_lots: int) -> None:
     """Take in the best quotes after an event group that changed them."""
-    inst = state.inst[slot]
     inst[I_BID] = bid
     inst[I_BID_LOTS] = bid_lots
     inst[I_ASK] = ask
@@ -467,66 +441,33 @@ def agent_group(
         inst[I_MARK_BID] = bid
     if ask_lots > 0:
         inst[I_MARK_ASK] = ask
-    if inst[I_POSITION] != 0:
-        remark(state.g, inst, parameters.inst[slot, K_UNIT_NANOS])
-        watch_risk(state, parameters, out, now)
-        if state.g[G_FLATTEN] != 0:
-            flatten(state, parameters, out, now, slot)
-    if parameters.ints[P_WAKE_MASK] & WAKE_TOP:
-        wake(state, parameters, decide, out, view, table, now, slot, WAKE_TOP)
-
-
-@njit(cache=True)
-def agent_book_best(state: EngineState, slot: int) -> tuple[int, int, int, int]:
-    """Return the best quotes of the agent's book of an instrument."""
-    return book_best(
-        BookState(state.agent_price[slot], state.agent_size[slot], state.agent_count[slot], state.agent_counters[slot])
-    )
-
-
-@njit(cache=True)
-def agent_apply(state: EngineState, slot: int, action: int, side: int, price: int, lots: int) -> None:
-    """Apply one market row to the agent's book."""
-    book = BookState(
-        state.agent_price[slot], state.agent_size[slot], state.agent_count[slot], state.agent_counters[slot]
-    )
-    book_apply(book, action, side, price, lots)
 
 
 @njit(cache=True)
 def agent_answer(
-    state: EngineState,
-    parameters: EngineParameters,
-    fee: Any,
-    decide: Any,
-    out: Records,
-    view: Int64,
-    table: Int64,
-    now: int,
-    answer_row: int,
-) -> None:
-    """Take in a venue's answer: order state, position, money, risk."""
-    g = state.g
-    said = state.responses[answer_row]
-    slot, answer = said.slot, said.answer
-    inst = state.inst[slot]
+    agent: AgentState, parameters: EngineParameters, fee: Any, out: Records, now: int, responses: Records, i: int
+) -> bool:
+    """Take in a venue's answer: order state, position, money. Return whether the equity changed."""
+    g = agent.g
+    said = responses[i]
+    slot, answer, reason = _i(said.slot), _i(said.answer), _i(said.reason)
+    inst = agent.inst[slot]
     j = -1
-    for i in range(len(state.orders)):
-        if state.orders[i].state != FREE and state.orders[i].order_id == said.order_id:
+    for i in range(len(agent.orders)):
+        if agent.orders[i].state != FREE and agent.orders[i].order_id == said.order_id:
             j = i
-    if j < 0:
-        k = note(state, parameters, out, CANCEL_REJECTED, now, slot, said.reason)
-        out[k].venue_ns = said.venue_ns
-        out[k].order_id = said.order_id
-        if answer != CANCEL_REFUSED:
-            g[G_ILLEGAL] += 1
-        return
-    order = state.orders[j]
-    after = next_state(order.state, answer)
+    before = _i(agent.orders[max(j, 0)].state)
+    after = _i(next_state(before, answer)) if j >= 0 else ILLEGAL
     if after == ILLEGAL:
-        g[G_ILLEGAL] += 1
-        return
-    side = order.side
+        if j < 0 and answer == CANCEL_REFUSED:
+            k = note(agent, parameters, out, _i(CANCEL_REJECTED), now, slot, reason)
+            out[k].venue_ns = said.venue_ns
+            out[k].order_id = said.order_id
+        else:
+            g[G_ILLEGAL] += 1
+        return False
+    order = agent.orders[j]
+    side = _i(order.side)
     working = I_BUY_WORKING if side > 0 else I_SELL_WORKING
     kind = ACKNOWLEDGED
     paid = 0
@@ -539,25 +480,25 @@ def agent_answer(
         order.leaves_lots -= said.size_lots
         inst[working] -= said.size_lots
         remark(g, inst, unit)
-    elif answer != ACK and answer != CANCEL_REFUSED:
-        inst[working] -= order.leaves_lots
-        kind = CANCELLED_ROW if answer == DONE else REJECTED_ROW
     elif answer == CANCEL_REFUSED:
         kind = CANCEL_REJECTED
         order.cancel_sent = 0
-    awaiting = order.awaiting
+    elif answer != ACK:
+        inst[working] -= order.leaves_lots
+        kind = CANCELLED_ROW if answer == DONE else REJECTED_ROW
+    awaiting = _i(order.awaiting)
     if answer == ACK or answer == CANCEL_REFUSED:
-        awaiting = order.cancel_sent
+        awaiting = _i(order.cancel_sent)
     elif answer != FILL_PART:
         awaiting = 0
-    inst[I_UNSETTLED] += awaiting - order.awaiting
+    inst[I_UNSETTLED] += awaiting - _i(order.awaiting)
     order.awaiting = awaiting
     order.state = after
-    k = note(state, parameters, out, kind, now, slot, said.reason)
+    k = note(agent, parameters, out, kind, now, slot, reason)
     row = out[k]
     row.venue_ns = said.venue_ns
     row.order_id = said.order_id
-    row.side = side
+    row.side = order.side
     row.tif = order.tif
     row.state = after
     row.price_units = said.price_units
@@ -568,161 +509,105 @@ def agent_answer(
     if not is_live(after):
         order.state = FREE
         g[G_LIVE] -= 1
-    if kind == FILL:
-        watch_risk(state, parameters, out, now)
-    if g[G_FLATTEN] != 0:
-        _settle_flatten(state, parameters, out, now, slot)
-    if parameters.ints[P_WAKE_MASK] & WAKE_RESPONSE:
-        wake(state, parameters, decide, out, view, table, now, slot, WAKE_RESPONSE)
-
-
-@njit(cache=True)
-def _settle_flatten(state: EngineState, parameters: EngineParameters, out: Records, now: int, slot: int) -> None:
-    """Go on with closing an instrument; a close that was only asked for ends when nothing is left."""
-    g = state.g
-    if g[G_FLATTEN] == FLATTEN_ASKED:
-        left = 0
-        for k in range(len(state.inst)):
-            row = state.inst[k]
-            left += abs(row[I_POSITION]) + row[I_BUY_WORKING] + row[I_SELL_WORKING]
-        if left == 0:
-            g[G_FLATTEN] = 0
-            return
-    flatten(state, parameters, out, now, slot)
+    return kind == FILL
 
 
 @njit(cache=True)
 def agent_forecast(
-    state: EngineState,
-    parameters: EngineParameters,
-    decide: Any,
-    out: Records,
-    view: Int64,
-    table: Int64,
-    now: int,
-    slot: int,
-    forecasts: Records,
-    i: int,
-) -> None:
-    """Journal a forecast, then let the strategy decide on it."""
+    agent: AgentState, parameters: EngineParameters, out: Records, now: int, slot: int, forecasts: Records, i: int
+) -> int:
+    """Take in a forecast and journal it, before anything is decided on it; return the journal row."""
     said = forecasts[i]
-    values = state.forecast[slot]
+    values = agent.forecast[slot]
     values[0] = said.p_down
     values[1] = said.p_flat
     values[2] = said.p_up
     values[3] = said.edge_units
     values[4] = 1.0
-    state.forecast_ns[slot] = said.ts_recv
-    k = note(state, parameters, out, FORECAST, now, slot, 0)
+    agent.inst[slot, I_FORECAST_NS] = said.ts_recv
+    k = note(agent, parameters, out, _i(FORECAST), now, slot, _i(0))
     row = out[k]
     row.venue_ns = said.ts_recv
     row.p_down = said.p_down
     row.p_flat = said.p_flat
     row.p_up = said.p_up
     row.edge_units = said.edge_units
-    if parameters.ints[P_WAKE_MASK] & WAKE_FORECAST:
-        out[k].reason = wake(state, parameters, decide, out, view, table, now, slot, WAKE_FORECAST)
+    return k
 
 
 @njit(cache=True)
-def next_timer(state: EngineState, parameters: EngineParameters) -> int:
-    """Return when the earliest timer is due."""
-    ints = parameters.ints
-    first = state.g[G_NEXT_MARK]
-    if state.g[G_ENDING] == 0:
-        first = min(first, ints[P_ENDING_NS])
-    for slot in range(len(state.inst)):
-        first = min(first, state.inst[slot, I_TIMER])
-    return first
+def agent_timer(agent: AgentState, parameters: EngineParameters, out: Records, now: int) -> tuple[int, int]:
+    """Do the one thing whose time has come: return which timer it was, and of which instrument.
 
-
-@njit(cache=True)
-def agent_timer(
-    state: EngineState,
-    parameters: EngineParameters,
-    decide: Any,
-    out: Records,
-    view: Int64,
-    table: Int64,
-    now: int,
-) -> bool:
-    """Do everything whose time has come: strategy timers, the session's last minutes, account marks; True at the close."""
-    g, ints = state.g, parameters.ints
-    for slot in range(len(state.inst)):
-        if state.inst[slot, I_TIMER] <= now:
-            state.inst[slot, I_TIMER] = NEVER
-            if parameters.ints[P_WAKE_MASK] & WAKE_TIMER:
-                wake(state, parameters, decide, out, view, table, now, slot, WAKE_TIMER)
-    if g[G_ENDING] == 0 and ints[P_ENDING_NS] <= now:
+    At one moment strategy timers come first, then the session's last seconds, then the account's mark and the close.
+    """
+    g, ints = agent.g, parameters.ints
+    which, slot = 0, -1
+    for k in range(len(agent.inst)):
+        if which == 0 and agent.inst[k, I_TIMER] <= now:
+            agent.inst[k, I_TIMER] = NEVER
+            which, slot = TIMER_STRATEGY, k
+    if which == 0 and g[G_ENDING] == 0 and ints[P_ENDING_NS] <= now:
         g[G_ENDING] = 1
         g[G_FLATTEN] |= FLATTEN_ENDING
-        note(state, parameters, out, SESSION, now, -1, 2)
-        flatten_all(state, parameters, out, now)
-    closes = False
-    if g[G_NEXT_MARK] <= now:
+        note(agent, parameters, out, _i(SESSION), now, _i(-1), _i(2))
+        which = TIMER_ENDING
+    if which == 0:
         if now == ints[P_OPEN_NS]:
-            note(state, parameters, out, SESSION, now, -1, 1)
-        watch_risk(state, parameters, out, now)
-        if g[G_FLATTEN] != 0:
-            for slot in range(len(state.inst)):
-                flatten(state, parameters, out, now, slot)
-        _mark(state, parameters, out, now)
-        closes = now >= ints[P_CLOSE_NS]
-        if closes:
+            note(agent, parameters, out, _i(SESSION), now, _i(-1), _i(1))
+        _mark(agent, parameters, out, now)
+        which = TIMER_MARK
+        if now >= ints[P_CLOSE_NS]:
             g[G_NEXT_MARK] = NEVER
-            note(state, parameters, out, SESSION, now, -1, 3)
+            note(agent, parameters, out, _i(SESSION), now, _i(-1), _i(3))
+            which = TIMER_CLOSE
         else:
             g[G_NEXT_MARK] = min(g[G_NEXT_MARK] + ints[P_CLOCK_NS], ints[P_CLOSE_NS])
-    g[G_NEXT_TIMER] = next_timer(state, parameters)
-    return closes
+    first = g[G_NEXT_MARK]
+    if g[G_ENDING] == 0:
+        first = min(first, ints[P_ENDING_NS])
+    for k in range(len(agent.inst)):
+        first = min(first, agent.inst[k, I_TIMER])
+    g[G_NEXT_TIMER] = first
+    return which, slot
 
 
 @njit(cache=True)
-def _mark(state: EngineState, parameters: EngineParameters, out: Records, now: int) -> None:
+def _mark(agent: AgentState, parameters: EngineParameters, out: Records, now: int) -> None:
     cash, fees = 0, 0
-    for slot in range(len(state.inst)):
-        inst = state.inst[slot]
+    for slot in range(len(agent.inst)):
+        inst = agent.inst[slot]
         cash += inst[I_CASH]
         fees += inst[I_FEES]
         if inst[I_TRADED_LOTS] > 0:
-            k = note(state, parameters, out, MARK_INSTRUMENT, now, slot, 0)
+            k = note(agent, parameters, out, _i(MARK_INSTRUMENT), now, slot, _i(0))
             out[k].equity_nanos = inst[I_EQUITY]
             out[k].fee_nanos = inst[I_FEES]
-    k = note(state, parameters, out, MARK, now, -1, 0)
+    k = note(agent, parameters, out, _i(MARK), now, _i(-1), _i(0))
     out[k].cash_nanos = cash
     out[k].fee_nanos = fees
-    out[k].state = state.g[G_LADDER]
+    out[k].state = agent.g[G_LADDER]
 
 
 @njit(cache=True)
 def agent_control(
-    state: EngineState,
-    parameters: EngineParameters,
-    out: Records,
-    now: int,
-    controls: Records,
-    i: int,
+    agent: AgentState, parameters: EngineParameters, out: Records, now: int, controls: Records, i: int
 ) -> None:
     """Obey a control and journal it."""
-    g = state.g
+    g = agent.g
     said = controls[i]
-    kind, value = said.kind, said.value
-    slot = -1
+    kind, value, slot = _i(said.kind), said.value, -1
     if said.instrument_id >= 0 and said.instrument_id < len(parameters.slot_of):
         slot = parameters.slot_of[said.instrument_id]
-    k = note(state, parameters, out, CONTROL, now, slot, kind)
+    k = note(agent, parameters, out, _i(CONTROL), now, slot, kind)
     out[k].order_id = said.control_id
     out[k].size_lots = value
     if kind == _KILL or kind == _PAUSE:
-        bit = FLATTEN_KILL if kind == _KILL else FLATTEN_PAUSE
-        if kind == _KILL:
-            g[G_KILLED] = 1
-        else:
-            g[G_PAUSED] = 1
-        cancel_resting(state, parameters, out, now, -1)
+        g[G_KILLED if kind == _KILL else G_PAUSED] = 1
+        for s in range(len(agent.inst)):
+            _want_cancel(agent, s)
         if value != 0:
-            g[G_FLATTEN] |= bit
-            flatten_all(state, parameters, out, now)
+            g[G_FLATTEN] |= FLATTEN_KILL if kind == _KILL else FLATTEN_PAUSE
     elif kind == _RESUME:
         g[G_PAUSED] = 0
         g[G_FLATTEN] &= ~FLATTEN_PAUSE
@@ -730,13 +615,11 @@ def agent_control(
         before = g[G_LADDER]
         rearm(g, parameters.ints)
         g[G_FLATTEN] &= ~(FLATTEN_HALT | FLATTEN_KILL)
-        r = note(state, parameters, out, RISK, now, -1, R_REARMED)
-        out[r].flag = before
+        k = note(agent, parameters, out, _i(RISK), now, _i(-1), _i(R_REARMED))
+        out[k].flag = before
     elif kind == _LIMIT:
-        for s in range(len(state.inst)):
+        for s in range(len(agent.inst)):
             if slot < 0 or s == slot:
-                state.inst[s, I_MAX_POSITION] = value
+                agent.inst[s, I_MAX_POSITION] = value
     elif kind == _FLATTEN:
         g[G_FLATTEN] |= FLATTEN_ASKED
-        flatten_all(state, parameters, out, now)
-        _settle_flatten(state, parameters, out, now, 0)

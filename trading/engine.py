@@ -22,7 +22,6 @@ from trading.risk import HALTED, set_peak
 from trading.scheduler import RUN_DONE, RUN_NEED_GROW, run_kernel
 from trading.state import (
     G_EQUITY,
-    G_GROW,
     G_ILLEGAL,
     G_LADDER,
     G_LATE_ROWS,
@@ -40,7 +39,7 @@ from trading.state import (
     copy_state,
     grow,
 )
-from trading.strategies import O_COUNT, O_ROWS, V_COUNT
+from trading.strategies import O_COUNT, V_COUNT
 
 OUT_ROWS: Final = 32_768
 """Journal rows that one call of the kernel may write before it hands them over."""
@@ -87,17 +86,17 @@ class RunState:
     @property
     def now_ns(self) -> int:
         """Time of the last thing that happened."""
-        return int(self.kernel.g[G_NOW])
+        return int(self.kernel.agent.g[G_NOW])
 
     @property
     def late_rows(self) -> int:
         """Market rows that came after the watermark had passed them; 0 when the promise was kept."""
-        return int(self.kernel.g[G_LATE_ROWS])
+        return int(self.kernel.agent.g[G_LATE_ROWS])
 
     @property
     def illegal_answers(self) -> int:
         """Venue answers that the order table does not know; always 0 with the simulated venue."""
-        return int(self.kernel.g[G_ILLEGAL])
+        return int(self.kernel.agent.g[G_ILLEGAL])
 
 
 class Engine:
@@ -107,7 +106,6 @@ class Engine:
         self.config = config
         self._parameters = config.parameters()
         self._view = np.zeros(V_COUNT, np.int64)
-        self._table = np.zeros((O_ROWS, O_COUNT), np.int64)
 
     def init(self, account: Account | None = None) -> RunState:
         """Return the state before the session; ``account`` carries equity, peak and drawdown state over from an earlier one."""
@@ -119,8 +117,9 @@ class Engine:
             levels=config.book_levels,
             orders=max(64, 16 * instruments),
             ring=max(512, 64 * instruments),
+            intent_columns=O_COUNT,
         )
-        g = state.g
+        g = state.agent.g
         capital = to_nanos(config.capital)
         carried = account or Account(capital, capital, 0)
         g[G_EQUITY] = g[G_OPEN_EQUITY] = carried.equity_nanos
@@ -128,8 +127,8 @@ class Engine:
         g[G_LADDER] = carried.ladder
         g[G_NEXT_MARK] = config.session.open_ns
         g[G_NEXT_TIMER] = min(config.session.open_ns, config.ending_ns)
-        state.inst[:, I_TIMER] = NEVER
-        state.inst[:, I_MAX_POSITION] = config.risk.max_position_lots
+        state.agent.inst[:, I_TIMER] = NEVER
+        state.agent.inst[:, I_MAX_POSITION] = config.risk.max_position_lots
         pending = Pending(
             empty_events(0), np.zeros(0, np.bool_), 0, np.zeros(0, FORECAST_DTYPE), no_controls()
         )
@@ -137,12 +136,12 @@ class Engine:
 
     def account(self, state: RunState) -> Account:
         """Return what the next session starts from."""
-        g = state.kernel.g
+        g = state.kernel.agent.g
         return Account(int(g[G_EQUITY]), int(g[G_PEAK]), int(g[G_LADDER]))
 
     def is_halted(self, state: RunState) -> bool:
         """Return whether the drawdown ladder has stopped trading."""
-        return bool(state.kernel.g[G_LADDER] == HALTED)
+        return bool(state.kernel.agent.g[G_LADDER] == HALTED)
 
     def run(
         self,
@@ -191,7 +190,7 @@ class Engine:
         written = []
         out = np.empty(OUT_ROWS, JOURNAL_DTYPE)
         while True:
-            kernel.g[G_OUT] = 0
+            kernel.agent.g[G_OUT] = 0
             status = run_kernel(
                 kernel,
                 self._parameters,
@@ -206,14 +205,13 @@ class Engine:
                 limit,
                 out,
                 self._view,
-                self._table,
             )
-            written.append(out[: kernel.g[G_OUT]].copy())
+            written.append(out[: kernel.agent.g[G_OUT]].copy())
             if status == RUN_DONE:
                 break
             if status == RUN_NEED_GROW:
-                kernel = grow(kernel, int(kernel.g[G_GROW]))
-                need = 4 * len(kernel.orders) + 64 * len(kernel.inst) + 128
+                kernel = grow(kernel)
+                need = 4 * len(kernel.agent.orders) + OUT_ROWS
                 out = out if len(out) >= need else np.empty(2 * need, JOURNAL_DTYPE)
         left = _left_over(rows, venue_done, venue_order, cursors, due_forecasts, due_controls)
         return RunState(kernel, left), np.concatenate(written)

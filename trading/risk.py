@@ -64,8 +64,8 @@ from trading.state import (
     P_RECOVER_NS,
     P_SCALE_PPM,
     P_STEP_PPM,
+    AgentState,
     EngineParameters,
-    EngineState,
     Int64,
     Records,
 )
@@ -169,13 +169,13 @@ def _crosses_own(orders: Records, slot: int, side: int, price: int) -> bool:
 
 @njit(cache=True)
 def check_order(
-    state: EngineState, parameters: EngineParameters, slot: int, side: int, price: int, lots: int, now: int
+    agent: AgentState, parameters: EngineParameters, slot: int, side: int, price: int, lots: int, now: int
 ) -> tuple[int, int, bool]:
     """Return (reason, lots, reduces): reason 0 lets ``lots`` pass, which may be fewer than asked for.
 
     The order's time is written into the rate window when it passes; reducing orders are counted there but never refused.
     """
-    g, ints, row = state.g, parameters.ints, state.inst[slot]
+    g, ints, row = agent.g, parameters.ints, agent.inst[slot]
     reduces = is_reducing(row, side, lots)
     if not reduces:
         reason = 0
@@ -195,9 +195,9 @@ def check_order(
             reason = R_NO_QUOTE
         elif _outside_collar(row, ints[P_COLLAR_PPM], side, price):
             reason = R_COLLAR
-        elif state.rate[g[G_RATE_COUNT] % len(state.rate)] > now - ONE_SECOND:
+        elif agent.rate[g[G_RATE_COUNT] % len(agent.rate)] > now - ONE_SECOND:
             reason = R_RATE
-        elif _crosses_own(state.orders, slot, side, price):
+        elif _crosses_own(agent.orders, slot, side, price):
             reason = R_SELF_CROSS
         if reason != 0:
             return reason, 0, False
@@ -211,7 +211,7 @@ def check_order(
         if room <= 0:
             return R_POSITION, 0, False
         lots = min(lots, room)
-    state.rate[g[G_RATE_COUNT] % len(state.rate)] = now
+    agent.rate[g[G_RATE_COUNT] % len(agent.rate)] = now
     g[G_RATE_COUNT] += 1
     return 0, lots, reduces
 

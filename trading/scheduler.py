@@ -19,30 +19,37 @@ Time stops before ``limit``: only things due strictly earlier happen. Calling ag
 
 from typing import Any, Final
 
+import numpy as np
 from numba import njit
 
-from marketdata.book import BookState, book_apply
+from marketdata.book import BookState, book_apply, book_best
 from marketdata.events import F_LAST
 from trading.agent import (
+    TIMER_CLOSE,
+    TIMER_STRATEGY,
     agent_answer,
-    agent_apply,
-    agent_book_best,
     agent_control,
     agent_forecast,
-    agent_group,
+    agent_quote,
     agent_timer,
+    carry_out,
+    go_on_flattening,
+    wake,
+    watch_risk,
 )
+from trading.ledger import remark
 from trading.state import (
     G_CMD_HEAD,
     G_CMD_TAIL,
+    G_FLATTEN,
     G_GROW,
+    G_INTENTS,
     G_LATE_ROWS,
     G_LIVE,
     G_NEXT_TIMER,
     G_NOW,
     G_OUT,
     G_RSP_HEAD,
-    G_RSP_TAIL,
     GROW_COMMANDS,
     GROW_ORDERS,
     GROW_RESPONSES,
@@ -50,17 +57,22 @@ from trading.state import (
     I_ASK_LOTS,
     I_BID,
     I_BID_LOTS,
-    I_TAKEN,
-    I_VENUE_OPEN,
+    I_POSITION,
+    INTENT_ROWS,
+    J_RESTING,
+    J_TAKEN,
     K_TRADED,
+    K_UNIT_NANOS,
+    N_RSP_TAIL,
     NEVER,
+    P_WAKE_MASK,
     TAKEN_LEVELS,
     EngineParameters,
     EngineState,
     Int64,
     Records,
 )
-from trading.strategies import O_ROWS
+from trading.strategies import WAKE_FORECAST, WAKE_RESPONSE, WAKE_TIMER, WAKE_TOP
 from trading.venue import venue_cancel, venue_close, venue_market, venue_order
 
 RUN_DONE: Final = 0
@@ -72,21 +84,32 @@ C_AGENT: Final = 1
 C_CONTROL: Final = 2
 C_FORECAST: Final = 3
 
+NOTHING: Final = -1
+MARKET_AT_VENUE: Final = 0
+COMMAND: Final = 1
+MARKET_AT_AGENT: Final = 2
+ANSWER: Final = 3
+CONTROL: Final = 4
+FORECAST: Final = 5
+TIMER: Final = 6
+"""Classes: what happens first at one and the same nanosecond."""
+
 
 @njit(cache=True)
-def _no_room(state: EngineState, out: Records) -> int:
+def _room(state: EngineState, out_rows: int) -> int:
     """Return a status other than DONE when the next thing that happens might not find room."""
-    g = state.g
-    instruments, orders = len(state.inst), len(state.orders)
-    if g[G_OUT] + 2 * orders + 2 * O_ROWS * instruments + 64 > len(out):
+    g = state.agent.g
+    instruments, orders = len(state.agent.inst), len(state.agent.orders)
+    sends = INTENT_ROWS + 2 * instruments
+    if g[G_OUT] + 2 * orders + 2 * sends + 64 > out_rows:
         return RUN_OUT_FULL
-    if g[G_LIVE] + (O_ROWS + 1) * instruments > orders:
+    if g[G_LIVE] + sends > orders:
         g[G_GROW] = GROW_ORDERS
         return RUN_NEED_GROW
-    if g[G_CMD_TAIL] - g[G_CMD_HEAD] + orders + (O_ROWS + 1) * instruments > len(state.commands):
+    if g[G_CMD_TAIL] - g[G_CMD_HEAD] + orders + sends > len(state.agent.commands):
         g[G_GROW] = GROW_COMMANDS
         return RUN_NEED_GROW
-    if g[G_RSP_TAIL] - g[G_RSP_HEAD] + 2 * TAKEN_LEVELS + orders > len(state.responses):
+    if state.venue.g[N_RSP_TAIL] - g[G_RSP_HEAD] + 2 * TAKEN_LEVELS + 2 * orders > len(state.venue.responses):
         g[G_GROW] = GROW_RESPONSES
         return RUN_NEED_GROW
     return RUN_DONE
@@ -107,7 +130,6 @@ def run_kernel(
     limit: int,
     out: Records,
     view: Int64,
-    table: Int64,
 ) -> int:
     """Let everything happen that is due before ``limit``; return DONE, OUT_FULL or NEED_GROW.
 
@@ -118,151 +140,148 @@ def run_kernel(
     cursors : int64 array, shape (4,)
         Rows already taken: by the venue (of ``venue_order_of``), by the agent, of controls, of forecasts. Advanced in place.
     out : JOURNAL_DTYPE array
-        Rows are written from ``g[G_OUT]`` on.
+        Rows are written from ``G_OUT`` on.
     """
-    g = state.g
+    agent, books, venue = state.agent, state.books, state.venue
+    g, inst, commands, responses = agent.g, agent.inst, agent.commands, venue.responses
     rows = len(market)
-    sorted_already = len(venue_order_of) == 0
-    venue_rows = rows if sorted_already else len(venue_order_of)
+    in_order = len(venue_order_of) == 0
+    venue_rows = rows if in_order else len(venue_order_of)
     v, a, c, f = cursors[C_VENUE], cursors[C_AGENT], cursors[C_CONTROL], cursors[C_FORECAST]
+    ids, mask = len(parameters.slot_of), parameters.ints[P_WAKE_MASK]
     now = g[G_NOW]
     status = RUN_DONE
-    ids = len(parameters.slot_of)
     checked = -1
-    while True:
-        busy = g[G_OUT] + g[G_CMD_TAIL] + g[G_RSP_TAIL]
+    while now < NEVER:
+        busy = g[G_OUT] + g[G_CMD_TAIL] + venue.g[N_RSP_TAIL]
         if busy != checked:
-            status = _no_room(state, out)
+            status = _room(state, len(out))
             if status != RUN_DONE:
                 break
             checked = busy
         due = limit
-        kind = -1
-        row = 0
+        kind = NOTHING
+        row = v
         if v < venue_rows:
-            row = v if sorted_already else venue_order_of[v]
-            at = market[row].ts_event
-            if at < due:
-                due = at
-                kind = 0
-        if g[G_CMD_HEAD] < g[G_CMD_TAIL]:
-            at = state.commands[g[G_CMD_HEAD] % len(state.commands)].due_ns
-            if at < due:
-                due = at
-                kind = 1
-        if a < rows:
-            at = market[a].ts_recv
-            if at < due:
-                due = at
-                kind = 2
-        if g[G_RSP_HEAD] < g[G_RSP_TAIL]:
-            at = state.responses[g[G_RSP_HEAD] % len(state.responses)].due_ns
-            if at < due:
-                due = at
-                kind = 3
-        if c < len(controls):
-            at = controls[c].due_ns
-            if at < due:
-                due = at
-                kind = 4
-        if f < len(forecasts):
-            at = forecasts[f].due_ns
-            if at < due:
-                due = at
-                kind = 5
+            row = v if in_order else venue_order_of[v]
+            if market[row].ts_event < due:
+                due = market[row].ts_event
+                kind = MARKET_AT_VENUE
+        if g[G_CMD_HEAD] < g[G_CMD_TAIL] and commands[g[G_CMD_HEAD] % len(commands)].due_ns < due:
+            due = commands[g[G_CMD_HEAD] % len(commands)].due_ns
+            kind = COMMAND
+        if a < rows and market[a].ts_recv < due:
+            due = market[a].ts_recv
+            kind = MARKET_AT_AGENT
+        if g[G_RSP_HEAD] < venue.g[N_RSP_TAIL] and responses[g[G_RSP_HEAD] % len(responses)].due_ns < due:
+            due = responses[g[G_RSP_HEAD] % len(responses)].due_ns
+            kind = ANSWER
+        if c < len(controls) and controls[c].due_ns < due:
+            due = controls[c].due_ns
+            kind = CONTROL
+        if f < len(forecasts) and forecasts[f].due_ns < due:
+            due = forecasts[f].due_ns
+            kind = FORECAST
         if g[G_NEXT_TIMER] < due:
             due = g[G_NEXT_TIMER]
-            kind = 6
-        if kind < 0:
+            kind = TIMER
+        if kind == NOTHING:
             break
         if due > now:
             now = due
             g[G_NOW] = now
-        elif due < now and (kind == 0 or kind == 2):
+        elif due < now and (kind == MARKET_AT_VENUE or kind == MARKET_AT_AGENT):
             g[G_LATE_ROWS] += 1
-        if kind == 0:
+        slot, why, forecast_row = -1, 0, -1
+        risky = False
+        if kind == MARKET_AT_VENUE:
             event = market[row]
             v += 1
-            number = event.instrument_id
+            number = np.int64(event.instrument_id)
             slot = parameters.slot_of[number] if 0 <= number < ids else -1
             if slot < 0 or parameters.inst[slot, K_TRADED] == 0:
                 continue
-            if state.inst[slot, I_VENUE_OPEN] == 0 and state.inst[slot, I_TAKEN] == 0:
-                book = BookState(
-                    state.venue_price[slot],
-                    state.venue_size[slot],
-                    state.venue_count[slot],
-                    state.venue_counters[slot],
-                )
+            if venue.inst[slot, J_RESTING] + venue.inst[slot, J_TAKEN] == 0:
+                book = BookState(venue.price[slot], venue.size[slot], venue.count[slot], venue.counters[slot])
                 book_apply(book, event.action, event.side, event.price_units, event.size_lots)
             else:
-                venue_market(
-                    state,
-                    parameters,
-                    queue,
-                    now,
-                    slot,
-                    event.action,
-                    event.side,
-                    event.price_units,
-                    event.size_lots,
-                    event.flags,
-                )
-        elif kind == 2:
+                side, action, flags = np.int64(event.side), np.int64(event.action), np.int64(event.flags)
+                price, lots = event.price_units, event.size_lots
+                venue_market(venue, parameters, queue, now, slot, action, side, price, lots, flags)
+            continue
+        if kind == MARKET_AT_AGENT:
             event = market[a]
             a += 1
-            number = event.instrument_id
+            number = np.int64(event.instrument_id)
             slot = parameters.slot_of[number] if 0 <= number < ids else -1
             if slot < 0 or parameters.inst[slot, K_TRADED] == 0:
                 continue
-            agent_apply(state, slot, event.action, event.side, event.price_units, event.size_lots)
-            if event.flags & F_LAST:
-                bid, bid_lots, ask, ask_lots = agent_book_best(state, slot)
-                inst = state.inst[slot]
-                if (
-                    bid != inst[I_BID]
-                    or bid_lots != inst[I_BID_LOTS]
-                    or ask != inst[I_ASK]
-                    or ask_lots != inst[I_ASK_LOTS]
-                ):
-                    agent_group(
-                        state, parameters, decide, out, view, table, now, slot, bid, bid_lots, ask, ask_lots
-                    )
-        elif kind == 1:
-            command = state.commands[g[G_CMD_HEAD] % len(state.commands)]
+            book = BookState(books.price[slot], books.size[slot], books.count[slot], books.counters[slot])
+            book_apply(book, event.action, event.side, event.price_units, event.size_lots)
+            if event.flags & F_LAST == 0:
+                continue
+            bid, bid_lots, ask, ask_lots = book_best(book)
+            if (
+                bid == inst[slot, I_BID]
+                and bid_lots == inst[slot, I_BID_LOTS]
+                and ask == inst[slot, I_ASK]
+                and ask_lots == inst[slot, I_ASK_LOTS]
+            ):
+                continue
+            agent_quote(inst[slot], bid, bid_lots, ask, ask_lots)
+            if inst[slot, I_POSITION] != 0:
+                remark(g, inst[slot], parameters.inst[slot, K_UNIT_NANOS])
+                risky = True
+            elif mask & WAKE_TOP == 0:
+                continue
+            why = WAKE_TOP
+        elif kind == COMMAND:
+            command = commands[g[G_CMD_HEAD] % len(commands)]
             g[G_CMD_HEAD] += 1
+            order_id, number = command.order_id, np.int64(command.slot)
             if command.is_cancel != 0:
-                venue_cancel(state, parameters, now, command.order_id, command.slot)
+                venue_cancel(venue, parameters, now, order_id, number)
             else:
+                side, tif = np.int64(command.side), np.int64(command.tif)
                 venue_order(
-                    state,
-                    parameters,
-                    now,
-                    command.order_id,
-                    command.slot,
-                    command.side,
-                    command.tif,
-                    command.price_units,
-                    command.size_lots,
+                    venue, parameters, now, order_id, number, side, tif, command.price_units, command.size_lots
                 )
-        elif kind == 3:
-            answer = g[G_RSP_HEAD] % len(state.responses)
+            continue
+        elif kind == ANSWER:
+            place = g[G_RSP_HEAD] % len(responses)
             g[G_RSP_HEAD] += 1
-            agent_answer(state, parameters, fee, decide, out, view, table, now, answer)
-        elif kind == 4:
-            agent_control(state, parameters, out, now, controls, c)
+            slot = np.int64(responses[place].slot)
+            risky = agent_answer(agent, parameters, fee, out, now, responses, place)
+            why = WAKE_RESPONSE
+        elif kind == CONTROL:
+            agent_control(agent, parameters, out, now, controls, c)
             c += 1
-        elif kind == 5:
-            number = forecasts[f].instrument_id
+        elif kind == FORECAST:
+            number = np.int64(forecasts[f].instrument_id)
             slot = parameters.slot_of[number] if 0 <= number < ids else -1
             if slot >= 0 and parameters.inst[slot, K_TRADED] != 0:
-                agent_forecast(state, parameters, decide, out, view, table, now, slot, forecasts, f)
+                forecast_row = agent_forecast(agent, parameters, out, now, slot, forecasts, f)
+                why = WAKE_FORECAST
             f += 1
         else:
-            closes = agent_timer(state, parameters, decide, out, view, table, now)
-            if closes:
-                venue_close(state, parameters, now)
-        if now == NEVER:
-            break
+            which, slot = agent_timer(agent, parameters, out, now)
+            if which == TIMER_CLOSE:
+                venue_close(venue, parameters, now)
+            elif which == TIMER_STRATEGY:
+                why = WAKE_TIMER
+            else:
+                risky = True
+        if risky:
+            watch_risk(agent, parameters, out, now)
+        if g[G_FLATTEN] != 0:
+            go_on_flattening(agent, parameters, slot)
+        if g[G_INTENTS] > 0:
+            carry_out(agent, parameters, out, now)
+        if mask & why:
+            outcome = wake(agent, parameters, decide, view, now, slot, why)
+            if forecast_row >= 0:
+                out[forecast_row].reason = outcome
+            if g[G_INTENTS] > 0:
+                carry_out(agent, parameters, out, now)
     cursors[C_VENUE], cursors[C_AGENT], cursors[C_CONTROL], cursors[C_FORECAST] = v, a, c, f
     return status

@@ -13,14 +13,15 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 Records = npt.NDArray[np.void]
 
-# -- scalars: index into ``EngineState.g`` ------------------------------------------------------------------------------
+# -- the agent's scalars: index into ``AgentState.g`` -----------------------------------------------------------------------
 G_NOW: Final = 0
 """Time of the last thing that happened; never goes back, never reaches the watermark."""
 G_CMD_HEAD: Final = 1
 G_CMD_TAIL: Final = 2
 G_RSP_HEAD: Final = 3
-G_RSP_TAIL: Final = 4
-"""Running counts of commands and responses taken from and put into their rings (index = count modulo capacity)."""
+"""Running counts: commands that reached the venue, commands sent, answers received (index in a ring = count modulo room)."""
+G_INTENTS: Final = 4
+"""Rows of ``AgentState.intents`` that wait to be carried out."""
 G_NEXT_ID: Final = 5
 G_SEQUENCE: Final = 6
 """Journal rows written since the session began."""
@@ -38,31 +39,28 @@ G_HALT_REASON: Final = 13
 G_KILLED: Final = 14
 G_PAUSED: Final = 15
 G_FLATTEN: Final = 16
-"""Whether positions are being flattened, by any reason that is still in force."""
+"""Why positions are being closed, bits; 0 when they are not."""
 G_ENDING: Final = 17
-"""Whether the last minutes of the session have begun: nothing new is opened, everything is flattened."""
-G_CLOSED: Final = 18
-G_NEXT_MARK: Final = 19
-G_NEXT_TIMER: Final = 20
+"""Whether the last seconds of the session have begun: nothing new is opened, everything is flattened."""
+G_NEXT_MARK: Final = 18
+G_NEXT_TIMER: Final = 19
 """Earliest of all timers."""
-G_RATE_COUNT: Final = 21
-G_LATE_ROWS: Final = 22
+G_RATE_COUNT: Final = 20
+G_LATE_ROWS: Final = 21
 """Market rows that came after the time they belong to: the watermark's promise was broken."""
-G_GROW: Final = 23
+G_GROW: Final = 22
 """Which array was too small when a run stopped with NEED_GROW."""
-G_ILLEGAL: Final = 24
+G_ILLEGAL: Final = 23
 """Venue answers that the order table does not know; stays 0."""
-G_VENUE_HIGH: Final = 25
-"""One past the highest order row that the venue has used: bounds its scans."""
-G_LIVE: Final = 26
+G_LIVE: Final = 24
 """The agent's live orders."""
-G_LEVEL_1: Final = 27
-G_LEVEL_2: Final = 28
-G_LEVEL_3: Final = 29
+G_LEVEL_1: Final = 25
+G_LEVEL_2: Final = 26
+G_LEVEL_3: Final = 27
 """Drawdowns in nanos at which the ladder's steps begin, for the peak as it is."""
 G_COUNT: Final = 32
 
-# -- per instrument: columns of ``EngineState.inst`` ----------------------------------------------------------------------
+# -- the agent, per instrument: columns of ``AgentState.inst`` --------------------------------------------------------------
 I_BID: Final = 0
 I_BID_LOTS: Final = 1
 I_ASK: Final = 2
@@ -85,14 +83,25 @@ I_UNSETTLED: Final = 12
 I_TIMER: Final = 13
 """When the strategy asked to be woken; ``NEVER`` where it did not."""
 I_MAX_POSITION: Final = 14
-I_VENUE_OPEN: Final = 15
-"""Own orders resting at the venue."""
-I_TAKEN: Final = 16
-"""Price levels of which the venue has given us lots that its tape still shows."""
-I_TRADED_LOTS: Final = 17
-I_UNKNOWN_QUEUE: Final = 18
+I_TRADED_LOTS: Final = 15
+I_FORECAST_NS: Final = 16
+"""``ts_recv`` of the row behind the latest forecast."""
+I_COUNT: Final = 18
+
+# -- the venue: index into ``VenueState.g`` and columns of ``VenueState.inst`` ---------------------------------------------
+N_RSP_TAIL: Final = 0
+"""Answers given so far."""
+N_HIGH: Final = 1
+"""One past the highest order row in use: bounds the scans."""
+N_CLOSED: Final = 2
+N_COUNT: Final = 4
+J_RESTING: Final = 0
+"""Own orders resting."""
+J_TAKEN: Final = 1
+"""Price levels of which we have lots that the tape still shows."""
+J_UNKNOWN_QUEUE: Final = 2
 """Whether a resting order's queue is to be looked up again at the end of the group."""
-I_COUNT: Final = 20
+J_COUNT: Final = 4
 
 NEVER: Final = np.iinfo(np.int64).max
 
@@ -165,6 +174,8 @@ TAKEN_LEVELS: Final = 64
 """Levels a side of which taken lots are remembered; a walk through more of them at once stops there."""
 MEMORY_COLUMNS: Final = 16
 """int64 values that a strategy may keep per instrument."""
+INTENT_ROWS: Final = 8
+"""Orders and cancels that a strategy may ask for at once."""
 
 # -- parameters: index into ``EngineParameters.ints`` -------------------------------------------------------------------
 P_DECISION_NS: Final = 0
@@ -224,8 +235,8 @@ class EngineParameters(NamedTuple):
     strategy_floats: Float64
 
 
-class EngineState(NamedTuple):
-    """Everything that changes while an engine runs.
+class AgentState(NamedTuple):
+    """What the agent knows and has under way.
 
     Attributes
     ----------
@@ -237,79 +248,109 @@ class EngineState(NamedTuple):
         The strategy's own.
     forecast : float64 array, shape (I, 5)
         Latest forecast: p_down, p_flat, p_up, edge in price units, 1.0 once there is one.
-    forecast_ns : int64 array, shape (I,)
-        ``ts_recv`` of the row it was made from.
     orders : AGENT_ORDER_DTYPE array
-        The agent's order table.
-    resting : VENUE_ORDER_DTYPE array
-        The venue's order table.
-    commands, responses : ring buffers
-        What is on its way, in order of arrival.
-    taken : int64 array, shape (I, 2, TAKEN_LEVELS, 2)
-        Price and lots that we have taken and the tape still shows, by side of the book.
+        Order table.
+    commands : COMMAND_DTYPE array
+        Ring of what is on its way to the venue, in order of arrival.
     rate : int64 array
         Times of the latest orders, a ring as long as the limit.
-    venue_price, venue_size : int64 arrays, shape (I, 2, L)
-    venue_count : int64 array, shape (I, 2)
-    venue_counters : int64 array, shape (I, 4)
-        The venue's books, one ``marketdata.book.BookState`` per instrument.
-    agent_price, agent_size, agent_count, agent_counters
-        The agent's books, the same form.
+    intents : int64 array, shape (rows, O_COUNT)
+        Orders and cancels that were decided on and wait for the risk gate.
     """
 
     g: Int64
     inst: Int64
     memory: Int64
     forecast: Float64
-    forecast_ns: Int64
     orders: Records
-    resting: Records
     commands: Records
+    rate: Int64
+    intents: Int64
+
+
+class VenueState(NamedTuple):
+    """What the simulated venue knows.
+
+    Attributes
+    ----------
+    g : int64 array, shape (N_COUNT,)
+    inst : int64 array, shape (I, J_COUNT)
+    resting : VENUE_ORDER_DTYPE array
+        Order table.
+    responses : RESPONSE_DTYPE array
+        Ring of what is on its way to the agent, in order of arrival.
+    taken : int64 array, shape (I, 2, TAKEN_LEVELS, 2)
+        Price and lots that we have taken and the tape still shows, by side of the book.
+    price, size, count, counters : int64 arrays
+        Its books, stacked as :class:`Books`.
+    """
+
+    g: Int64
+    inst: Int64
+    resting: Records
     responses: Records
     taken: Int64
-    rate: Int64
-    venue_price: Int64
-    venue_size: Int64
-    venue_count: Int64
-    venue_counters: Int64
-    agent_price: Int64
-    agent_size: Int64
-    agent_count: Int64
-    agent_counters: Int64
+    price: Int64
+    size: Int64
+    count: Int64
+    counters: Int64
 
 
-def allocate_state(instruments: int, *, rate_limit: int, levels: int, orders: int, ring: int = 256) -> EngineState:
-    """Return a zeroed state for ``instruments`` instruments."""
+class Books(NamedTuple):
+    """One ``marketdata.book.BookState`` per instrument, stacked along the first axis."""
+
+    price: Int64
+    size: Int64
+    count: Int64
+    counters: Int64
+
+
+class EngineState(NamedTuple):
+    """Everything that changes while an engine runs: the agent, the agent's books, the venue with its books."""
+
+    agent: AgentState
+    books: Books
+    venue: VenueState
+
+
+def _empty_books(instruments: int, levels: int) -> Books:
     side = (instruments, 2, levels)
+    counts = np.zeros((instruments, 2), np.int64), np.zeros((instruments, 4), np.int64)
+    return Books(np.zeros(side, np.int64), np.zeros(side, np.int64), *counts)
 
-    def book() -> tuple[Int64, Int64, Int64, Int64]:
-        return (
-            np.zeros(side, np.int64),
-            np.zeros(side, np.int64),
-            np.zeros((instruments, 2), np.int64),
-            np.zeros((instruments, 4), np.int64),
-        )
 
-    return EngineState(
+def allocate_state(
+    instruments: int, *, rate_limit: int, levels: int, orders: int, ring: int, intent_columns: int
+) -> EngineState:
+    """Return a zeroed state for ``instruments`` instruments."""
+    agent = AgentState(
         np.zeros(G_COUNT, np.int64),
         np.zeros((instruments, I_COUNT), np.int64),
         np.zeros((instruments, MEMORY_COLUMNS), np.int64),
         np.zeros((instruments, 5), np.float64),
-        np.zeros(instruments, np.int64),
         np.zeros(orders, AGENT_ORDER_DTYPE),
-        np.zeros(orders, VENUE_ORDER_DTYPE),
         np.zeros(ring, COMMAND_DTYPE),
+        np.full(rate_limit, -NEVER, np.int64),
+        np.zeros((INTENT_ROWS + instruments, intent_columns), np.int64),
+    )
+    venue = VenueState(
+        np.zeros(N_COUNT, np.int64),
+        np.zeros((instruments, J_COUNT), np.int64),
+        np.zeros(orders, VENUE_ORDER_DTYPE),
         np.zeros(ring, RESPONSE_DTYPE),
         np.zeros((instruments, 2, TAKEN_LEVELS, 2), np.int64),
-        np.full(rate_limit, -NEVER, np.int64),
-        *book(),
-        *book(),
+        *_empty_books(instruments, levels),
     )
+    return EngineState(agent, _empty_books(instruments, levels), venue)
 
 
 def copy_state(state: EngineState) -> EngineState:
     """Return a checkpoint of the state."""
-    return EngineState(*(array.copy() for array in state))
+    return EngineState(
+        AgentState(*(array.copy() for array in state.agent)),
+        Books(*(array.copy() for array in state.books)),
+        VenueState(*(array.copy() for array in state.venue)),
+    )
 
 
 GROW_ORDERS: Final = 1
@@ -317,17 +358,20 @@ GROW_COMMANDS: Final = 2
 GROW_RESPONSES: Final = 3
 
 
-def grow(state: EngineState, which: int) -> EngineState:
+def grow(state: EngineState) -> EngineState:
     """Return the state with twice the room in the array that ``G_GROW`` named; nothing else changes."""
+    agent, venue = state.agent, state.venue
+    which = agent.g[G_GROW]
     if which == GROW_ORDERS:
-        orders = np.concatenate([state.orders, np.zeros_like(state.orders)])
-        resting = np.concatenate([state.resting, np.zeros_like(state.resting)])
-        return state._replace(orders=orders, resting=resting)
-    if which == GROW_COMMANDS:
-        return state._replace(commands=_grow_ring(state.commands, state.g[G_CMD_HEAD], state.g[G_CMD_TAIL]))
-    if which == GROW_RESPONSES:
-        return state._replace(responses=_grow_ring(state.responses, state.g[G_RSP_HEAD], state.g[G_RSP_TAIL]))
-    raise ValueError(f"nothing to grow is known under {which}")
+        agent = agent._replace(orders=np.concatenate([agent.orders, np.zeros_like(agent.orders)]))
+        venue = venue._replace(resting=np.concatenate([venue.resting, np.zeros_like(venue.resting)]))
+    elif which == GROW_COMMANDS:
+        agent = agent._replace(commands=_grow_ring(agent.commands, agent.g[G_CMD_HEAD], agent.g[G_CMD_TAIL]))
+    elif which == GROW_RESPONSES:
+        venue = venue._replace(responses=_grow_ring(venue.responses, agent.g[G_RSP_HEAD], venue.g[N_RSP_TAIL]))
+    else:
+        raise ValueError(f"nothing to grow is known under {which}")
+    return EngineState(agent, state.books, venue)
 
 
 def _grow_ring(ring: Records, head: int, tail: int) -> Records:

@@ -70,8 +70,9 @@ O_PRICE: Final = 3
 O_LOTS: Final = 4
 O_ID: Final = 5
 O_AT_CAP: Final = 6
+O_SLOT: Final = 7
+"""Set by the agent."""
 O_COUNT: Final = 8
-O_ROWS: Final = 8
 
 NO_EDGE: Final = 1
 ENTERED: Final = 2

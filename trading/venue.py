@@ -19,8 +19,9 @@ dealers, bars): there the queue is not visible, and only taking can be simulated
 Not modelled: the market's reaction to us, self-matching of hidden orders, auctions, latency that depends on load.
 """
 
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 from numba import njit
 
 from marketdata.book import BookState, book_apply, book_level_size
@@ -36,31 +37,32 @@ from trading.journal import (
 )
 from trading.orders import ACK, CANCEL_REFUSED, DONE, FILL_PART, FILL_WHOLE, IOC, POST_ONLY, REFUSED
 from trading.state import (
-    G_CLOSED,
-    G_RSP_TAIL,
-    G_VENUE_HIGH,
-    I_TAKEN,
-    I_UNKNOWN_QUEUE,
-    I_VENUE_OPEN,
+    J_TAKEN,
+    J_UNKNOWN_QUEUE,
+    J_RESTING,
     K_PASSIVE,
+    N_CLOSED,
+    N_HIGH,
+    N_RSP_TAIL,
     P_RESPONSE_NS,
     TAKEN_LEVELS,
     EngineParameters,
-    EngineState,
+    VenueState,
 )
+
+_i: Final = np.int64
+"""Makes a constant an ordinary int64 argument: numba would compile a function anew for each literal."""
 
 
 @njit(cache=True)
-def venue_book(state: EngineState, slot: int) -> BookState:
+def venue_book(venue: VenueState, slot: int) -> BookState:
     """Return the venue's book of an instrument, sharing its memory."""
-    return BookState(
-        state.venue_price[slot], state.venue_size[slot], state.venue_count[slot], state.venue_counters[slot]
-    )
+    return BookState(venue.price[slot], venue.size[slot], venue.count[slot], venue.counters[slot])
 
 
 @njit(cache=True)
 def _answer(
-    state: EngineState,
+    venue: VenueState,
     parameters: EngineParameters,
     now: int,
     order_id: int,
@@ -73,7 +75,7 @@ def _answer(
     maker: int,
 ) -> None:
     """Send an answer on its way to the agent."""
-    row = state.responses[state.g[G_RSP_TAIL] % len(state.responses)]
+    row = venue.responses[venue.g[N_RSP_TAIL] % len(venue.responses)]
     row.due_ns = now + parameters.ints[P_RESPONSE_NS]
     row.venue_ns = now
     row.order_id = order_id
@@ -84,56 +86,56 @@ def _answer(
     row.answer = answer
     row.reason = reason
     row.maker = maker
-    state.g[G_RSP_TAIL] += 1
+    venue.g[N_RSP_TAIL] += 1
 
 
 @njit(cache=True)
-def _taken_at(state: EngineState, slot: int, book_side: int, price: int) -> int:
+def _taken_at(venue: VenueState, slot: int, book_side: int, price: int) -> int:
     """Return the lots at a level that the tape still shows but that we have taken."""
-    if state.inst[slot, I_TAKEN] == 0:
+    if venue.inst[slot, J_TAKEN] == 0:
         return 0
     for k in range(TAKEN_LEVELS):
-        if state.taken[slot, book_side, k, 0] == price and state.taken[slot, book_side, k, 1] > 0:
-            return state.taken[slot, book_side, k, 1]
+        if venue.taken[slot, book_side, k, 0] == price and venue.taken[slot, book_side, k, 1] > 0:
+            return venue.taken[slot, book_side, k, 1]
     return 0
 
 
 @njit(cache=True)
-def _take(state: EngineState, slot: int, book_side: int, price: int, lots: int) -> bool:
+def _take(venue: VenueState, slot: int, book_side: int, price: int, lots: int) -> bool:
     """Remember that ``lots`` at a level are gone; False when no more levels can be remembered."""
     free = -1
     for k in range(TAKEN_LEVELS):
-        if state.taken[slot, book_side, k, 1] == 0:
+        if venue.taken[slot, book_side, k, 1] == 0:
             free = k if free < 0 else free
-        elif state.taken[slot, book_side, k, 0] == price:
-            state.taken[slot, book_side, k, 1] += lots
+        elif venue.taken[slot, book_side, k, 0] == price:
+            venue.taken[slot, book_side, k, 1] += lots
             return True
     if free < 0:
         return False
-    state.taken[slot, book_side, free, 0] = price
-    state.taken[slot, book_side, free, 1] = lots
-    state.inst[slot, I_TAKEN] += 1
+    venue.taken[slot, book_side, free, 0] = price
+    venue.taken[slot, book_side, free, 1] = lots
+    venue.inst[slot, J_TAKEN] += 1
     return True
 
 
 @njit(cache=True)
-def _forget_taken(state: EngineState, slot: int) -> None:
+def _forget_taken(venue: VenueState, slot: int) -> None:
     """Let taken lots go where the tape shows fewer than were taken: they have left it, or new ones took their place."""
-    book = venue_book(state, slot)
+    book = venue_book(venue, slot)
     for book_side in range(2):
         for k in range(TAKEN_LEVELS):
-            lots = state.taken[slot, book_side, k, 1]
+            lots = venue.taken[slot, book_side, k, 1]
             if lots > 0:
-                shown = book_level_size(book, book_side, state.taken[slot, book_side, k, 0])
+                shown = book_level_size(book, book_side, venue.taken[slot, book_side, k, 0])
                 if shown < lots:
-                    state.taken[slot, book_side, k, 1] = shown
+                    venue.taken[slot, book_side, k, 1] = shown
                     if shown == 0:
-                        state.inst[slot, I_TAKEN] -= 1
+                        venue.inst[slot, J_TAKEN] -= 1
 
 
 @njit(cache=True)
 def _walk(
-    state: EngineState,
+    venue: VenueState,
     parameters: EngineParameters,
     now: int,
     order_id: int,
@@ -144,58 +146,57 @@ def _walk(
     maker: int,
 ) -> int:
     """Fill against the other side up to ``limit``; return what is left. A maker fills at its own limit."""
-    book = venue_book(state, slot)
+    book = venue_book(venue, slot)
     other = 1 if side == BID else 0
     k = book.count[other] - 1
     while k >= 0 and leaves > 0:
         price = book.price[other, k]
         if (side == BID and price > limit) or (side != BID and price < limit):
             break
-        there = book.size[other, k] - _taken_at(state, slot, other, price)
+        there = book.size[other, k] - _taken_at(venue, slot, other, price)
         if there > 0:
             lots = min(there, leaves)
-            if not _take(state, slot, other, price, lots):
+            if not _take(venue, slot, other, price, lots):
                 break
             leaves -= lots
             answer = FILL_WHOLE if leaves == 0 else FILL_PART
             at = limit if maker else price
-            _answer(state, parameters, now, order_id, slot, answer, 0, at, lots, leaves, maker)
+            _answer(venue, parameters, now, order_id, slot, answer, _i(0), at, lots, leaves, maker)
         k -= 1
     return leaves
 
 
 @njit(cache=True)
-def _leave(state: EngineState, k: int) -> None:
+def _leave(venue: VenueState, k: int) -> None:
     """Take an order off the venue's table."""
-    state.resting[k].active = 0
-    state.inst[state.resting[k].slot, I_VENUE_OPEN] -= 1
-    high = state.g[G_VENUE_HIGH]
-    while high > 0 and state.resting[high - 1].active == 0:
+    venue.resting[k].active = 0
+    venue.inst[venue.resting[k].slot, J_RESTING] -= 1
+    high = venue.g[N_HIGH]
+    while high > 0 and venue.resting[high - 1].active == 0:
         high -= 1
-    state.g[G_VENUE_HIGH] = high
+    venue.g[N_HIGH] = high
 
 
 @njit(cache=True)
-def _fill_resting(state: EngineState, parameters: EngineParameters, now: int, k: int, lots: int) -> None:
-    order = state.resting[k]
+def _fill_resting(venue: VenueState, parameters: EngineParameters, now: int, k: int, lots: int) -> None:
+    order = venue.resting[k]
     order.leaves_lots -= lots
     answer = FILL_WHOLE if order.leaves_lots == 0 else FILL_PART
-    _answer(
-        state, parameters, now, order.order_id, order.slot, answer, 0, order.price_units, lots, order.leaves_lots, 1
-    )
+    slot = _i(order.slot)
+    _answer(venue, parameters, now, order.order_id, slot, answer, _i(0), order.price_units, lots, order.leaves_lots, _i(1))
     if order.leaves_lots == 0:
-        _leave(state, k)
+        _leave(venue, k)
 
 
 @njit(cache=True)
-def _next_in_line(state: EngineState, slot: int, side: int, after_price: int, after_id: int) -> int:
+def _next_in_line(venue: VenueState, slot: int, side: int, after_price: int, after_id: int) -> int:
     """Return the resting order that follows (price, id) in price-time priority, -1 when there is none.
 
     Prices are compared as ``side * price``, larger first; ``after_id`` 0 starts from the front.
     """
     best = -1
-    for k in range(state.g[G_VENUE_HIGH]):
-        order = state.resting[k]
+    for k in range(venue.g[N_HIGH]):
+        order = venue.resting[k]
         if order.active == 0 or order.slot != slot or order.side != side:
             continue
         if after_id > 0:
@@ -203,8 +204,8 @@ def _next_in_line(state: EngineState, slot: int, side: int, after_price: int, af
             if ahead or (order.price_units == after_price and order.order_id <= after_id):
                 continue
         if best >= 0:
-            rank = side * order.price_units - side * state.resting[best].price_units
-            if rank < 0 or (rank == 0 and order.order_id > state.resting[best].order_id):
+            rank = side * order.price_units - side * venue.resting[best].price_units
+            if rank < 0 or (rank == 0 and order.order_id > venue.resting[best].order_id):
                 continue
         best = k
     return best
@@ -212,16 +213,16 @@ def _next_in_line(state: EngineState, slot: int, side: int, after_price: int, af
 
 @njit(cache=True)
 def _executed(
-    state: EngineState, parameters: EngineParameters, now: int, slot: int, action: int, side: int, price: int, lots: int
+    venue: VenueState, parameters: EngineParameters, now: int, slot: int, action: int, side: int, price: int, lots: int
 ) -> None:
     """Give an execution of ``lots`` at ``price`` on our side to our orders, best price and oldest first."""
     left = lots
-    last_price, last_id = 0, 0
+    last_price, last_id = _i(0), _i(0)
     while left > 0:
-        k = _next_in_line(state, slot, side, last_price, last_id)
+        k = _next_in_line(venue, slot, side, last_price, last_id)
         if k < 0:
             return
-        order = state.resting[k]
+        order = venue.resting[k]
         last_price, last_id = order.price_units, order.order_id
         if side * order.price_units < side * price:
             return
@@ -238,16 +239,16 @@ def _executed(
             mine = min(left, order.leaves_lots)
         if mine > 0:
             left -= mine
-            _fill_resting(state, parameters, now, k, mine)
+            _fill_resting(venue, parameters, now, k, mine)
 
 
 @njit(cache=True)
-def _requeue(state: EngineState, parameters: EngineParameters, queue: Any, slot: int, side: int, executed: int) -> None:
+def _requeue(venue: VenueState, parameters: EngineParameters, queue: Any, slot: int, side: int, executed: int) -> None:
     """Bring the queues ahead of our orders of one side up to date with their levels; ``executed`` lots left by execution."""
-    book = venue_book(state, slot)
+    book = venue_book(venue, slot)
     book_side = 0 if side == BID else 1
-    for k in range(state.g[G_VENUE_HIGH]):
-        order = state.resting[k]
+    for k in range(venue.g[N_HIGH]):
+        order = venue.resting[k]
         if order.active == 0 or order.slot != slot or order.side != side:
             continue
         shown = book_level_size(book, book_side, order.price_units)
@@ -269,7 +270,7 @@ def _requeue(state: EngineState, parameters: EngineParameters, queue: Any, slot:
 
 @njit(cache=True)
 def venue_market(
-    state: EngineState,
+    venue: VenueState,
     parameters: EngineParameters,
     queue: Any,
     now: int,
@@ -281,37 +282,37 @@ def venue_market(
     flags: int,
 ) -> None:
     """Apply one market row of an instrument that has own orders resting or lots taken."""
-    resting = state.inst[slot, I_VENUE_OPEN] > 0
-    book = venue_book(state, slot)
+    resting = venue.inst[slot, J_RESTING] > 0
+    book = venue_book(venue, slot)
     trade = action == EXECUTE or action == HIDDEN or action == TRADE
     if resting and trade and side != 0:
-        _executed(state, parameters, now, slot, action, side, price, lots)
+        _executed(venue, parameters, now, slot, action, side, price, lots)
     book_apply(book, action, side, price, lots)
-    if state.inst[slot, I_TAKEN] > 0:
-        _forget_taken(state, slot)
+    if venue.inst[slot, J_TAKEN] > 0:
+        _forget_taken(venue, slot)
     if not resting:
         return
     if action == CLEAR:
-        state.inst[slot, I_UNKNOWN_QUEUE] = 1
-        for k in range(state.g[G_VENUE_HIGH]):
-            if state.resting[k].active != 0 and state.resting[k].slot == slot:
-                state.resting[k].ahead_lots = -1.0
+        venue.inst[slot, J_UNKNOWN_QUEUE] = 1
+        for k in range(venue.g[N_HIGH]):
+            if venue.resting[k].active != 0 and venue.resting[k].slot == slot:
+                venue.resting[k].ahead_lots = -1.0
     elif action == EXECUTE:
-        _requeue(state, parameters, queue, slot, side, lots)
+        _requeue(venue, parameters, queue, slot, side, lots)
     elif action != HIDDEN and action != TRADE and (side != 0 or action == QUOTE):
-        _requeue(state, parameters, queue, slot, side, 0)
+        _requeue(venue, parameters, queue, slot, side, _i(0))
     if flags & F_LAST:
-        _end_of_group(state, parameters, now, slot)
+        _end_of_group(venue, parameters, now, slot)
 
 
 @njit(cache=True)
-def _end_of_group(state: EngineState, parameters: EngineParameters, now: int, slot: int) -> None:
+def _end_of_group(venue: VenueState, parameters: EngineParameters, now: int, slot: int) -> None:
     """Look up unknown queues in the rebuilt book, and fill what the other side's quotes have reached."""
-    book = venue_book(state, slot)
-    if state.inst[slot, I_UNKNOWN_QUEUE] != 0 and (book.count[0] > 0 or book.count[1] > 0):
-        state.inst[slot, I_UNKNOWN_QUEUE] = 0
-        for k in range(state.g[G_VENUE_HIGH]):
-            order = state.resting[k]
+    book = venue_book(venue, slot)
+    if venue.inst[slot, J_UNKNOWN_QUEUE] != 0 and (book.count[0] > 0 or book.count[1] > 0):
+        venue.inst[slot, J_UNKNOWN_QUEUE] = 0
+        for k in range(venue.g[N_HIGH]):
+            order = venue.resting[k]
             if order.active != 0 and order.slot == slot and order.ahead_lots < 0.0:
                 shown = book_level_size(book, 0 if order.side == BID else 1, order.price_units)
                 order.ahead_lots = float(shown)
@@ -319,26 +320,26 @@ def _end_of_group(state: EngineState, parameters: EngineParameters, now: int, sl
                 order.traded_lots = 0
     if book.counters[2] != 0:
         return
-    for side in (1, -1):
+    for side in (_i(1), _i(-1)):
         other = 1 if side == BID else 0
-        last_price, last_id = 0, 0
+        last_price, last_id = _i(0), _i(0)
         while book.count[other] > 0:
-            k = _next_in_line(state, slot, side, last_price, last_id)
-            if k < 0 or side * state.resting[k].price_units < side * book.price[other, book.count[other] - 1]:
+            k = _next_in_line(venue, slot, side, last_price, last_id)
+            if k < 0 or side * venue.resting[k].price_units < side * book.price[other, book.count[other] - 1]:
                 break
-            order = state.resting[k]
+            order = venue.resting[k]
             last_price, last_id = order.price_units, order.order_id
             left = _walk(
-                state, parameters, now, order.order_id, slot, side, order.price_units, order.leaves_lots, 1
+                venue, parameters, now, order.order_id, slot, side, order.price_units, order.leaves_lots, _i(1)
             )
             order.leaves_lots = left
             if left == 0:
-                _leave(state, k)
+                _leave(venue, k)
 
 
 @njit(cache=True)
-def _would_cross(state: EngineState, slot: int, side: int, price: int) -> bool:
-    book = venue_book(state, slot)
+def _would_cross(venue: VenueState, slot: int, side: int, price: int) -> bool:
+    book = venue_book(venue, slot)
     other = 1 if side == BID else 0
     n = book.count[other]
     return n > 0 and side * price >= side * book.price[other, n - 1]
@@ -346,7 +347,7 @@ def _would_cross(state: EngineState, slot: int, side: int, price: int) -> bool:
 
 @njit(cache=True)
 def venue_order(
-    state: EngineState,
+    venue: VenueState,
     parameters: EngineParameters,
     now: int,
     order_id: int,
@@ -358,74 +359,75 @@ def venue_order(
 ) -> None:
     """Take an order that has arrived: refuse it, fill it, let it rest or cancel what is left."""
     reason = 0
-    if state.g[G_CLOSED] != 0:
+    if venue.g[N_CLOSED] != 0:
         reason = R_VENUE_CLOSED
-    elif state.venue_counters[slot, 2] != 0:
+    elif venue.counters[slot, 2] != 0:
         reason = R_VENUE_HALTED
     elif tif != IOC and parameters.inst[slot, K_PASSIVE] == 0:
         reason = R_TAKER_ONLY
-    elif tif == POST_ONLY and _would_cross(state, slot, side, price):
+    elif tif == POST_ONLY and _would_cross(venue, slot, side, price):
         reason = R_WOULD_CROSS
     if reason != 0:
-        _answer(state, parameters, now, order_id, slot, REFUSED, reason, price, 0, lots, 0)
+        _answer(venue, parameters, now, order_id, slot, _i(REFUSED), reason, price, _i(0), lots, _i(0))
         return
-    left = _walk(state, parameters, now, order_id, slot, side, price, lots, 0)
+    left = _walk(venue, parameters, now, order_id, slot, side, price, lots, _i(0))
     if left == 0:
         return
     if tif == IOC:
-        _answer(state, parameters, now, order_id, slot, DONE, R_IOC_REST, price, 0, left, 0)
+        _answer(venue, parameters, now, order_id, slot, _i(DONE), _i(R_IOC_REST), price, _i(0), left, _i(0))
         return
     k = 0
-    while state.resting[k].active != 0:
+    while venue.resting[k].active != 0:
         k += 1
-    shown = book_level_size(venue_book(state, slot), 0 if side == BID else 1, price)
-    order = state.resting[k]
+    shown = book_level_size(venue_book(venue, slot), 0 if side == BID else 1, price)
+    order = venue.resting[k]
     order.order_id = order_id
     order.price_units = price
     order.leaves_lots = left
-    order.ahead_lots = float(shown - _taken_at(state, slot, 0 if side == BID else 1, price))
+    order.ahead_lots = float(shown - _taken_at(venue, slot, 0 if side == BID else 1, price))
     order.level_lots = shown
     order.traded_lots = 0
     order.slot = slot
     order.side = side
     order.active = 1
-    state.inst[slot, I_VENUE_OPEN] += 1
-    state.g[G_VENUE_HIGH] = max(state.g[G_VENUE_HIGH], k + 1)
-    _answer(state, parameters, now, order_id, slot, ACK, 0, price, 0, left, 0)
+    venue.inst[slot, J_RESTING] += 1
+    venue.g[N_HIGH] = max(venue.g[N_HIGH], k + 1)
+    _answer(venue, parameters, now, order_id, slot, _i(ACK), _i(0), price, _i(0), left, _i(0))
 
 
 @njit(cache=True)
-def venue_cancel(state: EngineState, parameters: EngineParameters, now: int, order_id: int, slot: int) -> None:
+def venue_cancel(venue: VenueState, parameters: EngineParameters, now: int, order_id: int, slot: int) -> None:
     """Cancel a resting order by id; a cancel that comes too late is refused."""
-    for k in range(state.g[G_VENUE_HIGH]):
-        order = state.resting[k]
+    for k in range(venue.g[N_HIGH]):
+        order = venue.resting[k]
         if order.active != 0 and order.order_id == order_id:
             _answer(
-                state, parameters, now, order_id, slot, DONE, R_ASKED, order.price_units, 0, order.leaves_lots, 0
+                venue, parameters, now, order_id, slot, _i(DONE), _i(R_ASKED), order.price_units, _i(0), order.leaves_lots, _i(0)
             )
-            _leave(state, k)
+            _leave(venue, k)
             return
-    _answer(state, parameters, now, order_id, slot, CANCEL_REFUSED, R_UNKNOWN_ORDER, 0, 0, 0, 0)
+    _answer(venue, parameters, now, order_id, slot, _i(CANCEL_REFUSED), _i(R_UNKNOWN_ORDER), _i(0), _i(0), _i(0), _i(0))
 
 
 @njit(cache=True)
-def venue_close(state: EngineState, parameters: EngineParameters, now: int) -> None:
+def venue_close(venue: VenueState, parameters: EngineParameters, now: int) -> None:
     """Close the session: every resting order ends."""
-    state.g[G_CLOSED] = 1
-    for k in range(len(state.resting)):
-        order = state.resting[k]
+    venue.g[N_CLOSED] = 1
+    for k in range(len(venue.resting)):
+        order = venue.resting[k]
         if order.active != 0:
+            slot = _i(order.slot)
             _answer(
-                state,
+                venue,
                 parameters,
                 now,
                 order.order_id,
-                order.slot,
-                DONE,
-                R_VENUE_CLOSED,
+                slot,
+                _i(DONE),
+                _i(R_VENUE_CLOSED),
                 order.price_units,
-                0,
+                _i(0),
                 order.leaves_lots,
-                0,
+                _i(0),
             )
-            _leave(state, k)
+            _leave(venue, k)
