@@ -151,7 +151,8 @@ def _politis_white(x: Float64, n: int) -> tuple[float, float]:
             scale = math.sqrt(head * tail)
             quiet = quiet + 1 if scale == 0.0 or abs(total) / scale < bound else 0
             if quiet == kn:
-                m = min(2 * max(lag - kn, 1), m_max)
+                # Twice the first lag of the quiet run, as the authors' code has it (their text: one lag earlier).
+                m = min(2 * (lag - kn + 1), m_max)
                 known = m
     g = 0.0
     long_run = acv[0]
