@@ -2,10 +2,10 @@
 
 Fees, in parts per million of the notional (1 bp = 100 ppm):
 
-simulated     taker 30 (0.3 bp), maker as certified for the simulated market (``docs/decisions``)
-US equities   $0.0030 a share to take, $0.0020 rebate to make (the cap of Regulation NMS rule 610 and a usual rebate), turned
-              into ppm at the instrument's first recorded price: 13 for a $224 share, 210 for a $14 share
-crypto        taker 400, maker 200 (USD-margined futures without volume discounts)
+- simulated: taker 30 (0.3 bp), maker as certified for the simulated market (``docs/decisions``);
+- US equities: $0.0030 a share to take, $0.0020 rebate to make (the cap of Regulation NMS rule 610 and a usual rebate),
+  in ppm of the instrument's first recorded price: 13 for a $224 share, 215 for a $14 share;
+- crypto: taker 400, maker 200 (USD-margined futures without volume discounts).
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,8 @@ def preset(source: str, data: Path | None, *, signal: float = 1.0, sessions: int
     data : Path or None
         Folder of the recorded data; None for ``simulated``.
     signal : float
-        Strength of the planted edge of the simulated market; 0 gives the market in which nothing pays. Others ignore it.
+        Strength of the planted edge of the simulated market; 0 gives the market in which nothing pays. Others ignore
+        it.
     sessions : int, optional
         Sessions that the root spans; default: nine for ``simulated``, else all recorded ones.
 
@@ -161,8 +162,11 @@ def _lobster(folder: Path, sessions: int | None) -> Settings:
 
 
 def _lean_equity(folder: Path, sessions: int | None) -> Settings:
-    """R7: traded are the symbols with tick quotes, a trades-only symbol is a predictor; sampled so that the busiest stays
-    below 20,000 rows a day."""
+    """Return the settings of quotes and trades (R7).
+
+    Symbols with tick quotes are traded, one with trades only is a predictor. The busiest stock stays below 20,000 rows
+    a day.
+    """
     days = lean.find_days([folder])
     if not days:
         raise SettingsError(f"{folder}: no tick/SYMBOL/DATE_trade.zip in it")
@@ -202,7 +206,7 @@ COINS: Final = (_Coin("BTC", 10), _Coin("ETH", 1))
 
 
 def _crypto_2026(folder: Path, sessions: int | None) -> Settings:
-    """R7: hourly bars, weekly walk-forward, horizon one hour; feature windows in hours, warmed up over three days."""
+    """Return the settings of hourly bars (R7): windows in hours, warmed up over four days, weeks as folds."""
     ends = [bars.last_hour_ns([folder], coin.symbol) for coin in COINS]
     for finder in (deribit.find_files, reddit.find_files, whales.find_files):
         finder([folder])

@@ -1,8 +1,9 @@
 """The declared latency model of sources that have no receive time of their own.
 
-``ts_recv = ts_event + base + jitter``, made monotone by a running maximum: a feed delivers in order. The jitter is a hash of
-(seed, session date, instrument, sequence), so it is the same on every run, for every subset of instruments, and for all rows
-of one event group. It is uniform on ``[0, feed_jitter_ns]``; queueing bursts and outages are not modelled.
+``ts_recv = ts_event + base + jitter``, made monotone by a running maximum: a feed delivers in order. The jitter is a
+hash of (seed, session date, instrument, sequence), so it is the same on every run, for every subset of instruments,
+and for all rows of one event group. It is uniform on ``[0, feed_jitter_ns]``; queueing bursts and outages are not
+modelled.
 """
 
 from datetime import date

@@ -50,8 +50,8 @@ SLOW_SCHEMAS: Final[dict[str, dict[str, type[pl.DataType]]]] = {
         "label_known_since": pl.Int64,
     },
 }
-"""Columns by kind. A bid or ask that nobody quotes is null; an end without a label is ``""``; ``votes`` is 0 where the source
-has no vote history (weight 1); ``label_known_since`` is :data:`NEVER` where neither end has a label."""
+"""Columns by kind. A bid or ask that nobody quotes is null; an end without a label is ``""``; ``votes`` is 0 where
+the source has no vote history (weight 1); ``label_known_since`` is :data:`NEVER` where neither end has a label."""
 
 HAPPENED: Final = {OPTIONS: "ts_snapshot", SOCIAL: "ts_posted", ONCHAIN: "ts_block"}
 """Column that says when a row happened."""

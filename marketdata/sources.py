@@ -34,25 +34,24 @@ NO_RECEIVE_CLOCK: Final = ("ts_recv", "clock_quality")
 
 
 class Source(Protocol):
-    """What the night needs of a source of ticks and slow data.
+    """What the night needs of a source of ticks and slow data."""
 
-    Attributes
-    ----------
-    settings : Settings
-        Of the data root.
-    slow_kinds : tuple of str
-        Which of ``options``, ``social`` and ``onchain`` it has.
-    """
+    @property
+    def settings(self) -> Settings:
+        """Settings of the data root."""
+        ...
 
-    settings: Settings
-    slow_kinds: tuple[str, ...]
+    @property
+    def slow_kinds(self) -> tuple[str, ...]:
+        """Which of ``options``, ``social`` and ``onchain`` it has."""
+        ...
 
     def sessions(self) -> list[Session]:
         """Return the sessions that exist now, in order."""
         ...
 
     def raw_ticks(self, day: date, symbol: str) -> pl.DataFrame:
-        """Return the rows of a session and instrument in the source's own columns; SourceError if missing or malformed."""
+        """Return the rows of a session and instrument in the source's own columns; SourceError if it cannot."""
         ...
 
     def events(self, raw: pl.DataFrame, day: date, symbol: str) -> EventArray:

@@ -1,9 +1,10 @@
 """Great Expectations suites over raw ticks and feature rows, as code; results are plain JSON beside each partition.
 
-A suite is a real run of Great Expectations over the rows of the partition, in an ephemeral context that is made once a process.
-The library works on pandas: only the columns that a suite names are converted, and what concerns many feature columns at once
-(infinities, ratios within [-1, 1], counts that are not negative) is first reduced to one number a row. The library's own pages
-load style sheets from the network; the night's HTML report is the offline record, these pages are for browsing.
+A suite is a real run of Great Expectations over the rows of the partition, in an ephemeral context that is made once
+a process. The library works on pandas: only the columns that a suite names are converted, and what concerns many
+feature columns at once (infinities, ratios within [-1, 1], counts that are not negative) is first reduced to one
+number a row. The library's own pages load style sheets from the network; the night's HTML report is the offline
+record, these pages are for browsing.
 """
 
 import html
@@ -143,7 +144,7 @@ _REDUCED: Final = ("infinite_values", "largest_ratio", "smallest_count")
 
 
 def _reduce_features(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the key columns and, row by row, how many features are infinite, the largest |ratio| and the smallest count."""
+    """Return the keys and, row by row, how many features are infinite, the largest |ratio| and the smallest count."""
     features = [name for name in frame.columns if name not in KEY_COLUMNS]
     ratios = [pl.col(name).abs().fill_nan(0.0) for name in features if name.startswith(RATIOS)]
     counts = [pl.col(name).fill_nan(0.0) for name in features if name.startswith(NOT_NEGATIVE)]
@@ -253,7 +254,9 @@ def render_data_docs(results: Mapping[str, Result], folder: Path) -> Path:
         (folder / name).write_text(view.render(renderer.render(_library_result(partition, result))), encoding="utf-8")
         mark = "holds" if result["success"] else "<b>fails</b>"
         count = result["statistics"]["evaluated_expectations"]
-        lines.append(f'<li><a href="{html.escape(name)}">{html.escape(partition)}</a>: {count} expectations, {mark}</li>')
+        lines.append(
+            f'<li><a href="{html.escape(name)}">{html.escape(partition)}</a>: {count} expectations, {mark}</li>'
+        )
     index = folder / "index.html"
     title = "Data quality of the night"
     index.write_text(

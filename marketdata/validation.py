@@ -1,13 +1,13 @@
 """Book and clock invariants as plain functions: what an audit looks at before a partition may be published.
 
-Each ``audit_*`` returns the results of all its checks (names in ``marketdata.check_names``) and the rows that broke one, with a
-``reason``. When columns are missing the rest cannot be judged: those checks are reported as not passed and do not block, so
-that the reason of the refusal is the missing column.
+Each ``audit_*`` returns the results of all its checks (names in ``marketdata.check_names``) and the rows that broke
+one, with a ``reason``. When columns are missing the rest cannot be judged: those checks are reported as not passed
+and do not block, so that the reason of the refusal is the missing column.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -117,8 +117,8 @@ _RAW_SHAPES: Final = {
 def audit_raw_ticks(frame: pl.DataFrame, settings: Settings, symbol: str) -> Audit:
     """Audit the raw ticks of a session and instrument in their source's own columns.
 
-    A missing column, no rows, a null, a clock that goes back, a negative size and an inconsistent quote (a recorded book that is
-    crossed; a candle whose open or close lies outside its range) each refuse the partition.
+    A missing column, no rows, a null, a clock that goes back, a negative size and an inconsistent quote (a recorded
+    book that is crossed; a candle whose open or close lies outside its range) each refuse the partition.
     """
     found = _Findings(frame, names.RAW_TICKS)
     settings.instrument(symbol)
@@ -144,7 +144,7 @@ def audit_raw_ticks(frame: pl.DataFrame, settings: Settings, symbol: str) -> Aud
     return found.finish()
 
 
-def _steps_back(clock: npt.NDArray[np.generic]) -> Mask:
+def _steps_back(clock: npt.NDArray[Any]) -> Mask:
     back = np.zeros(len(clock), np.bool_)
     back[1:] = clock[1:] < clock[:-1]
     return back
@@ -195,7 +195,7 @@ def _walk_book(
 
 
 def walk_book(events: EventArray) -> tuple[npt.NDArray[np.uint8], Mask]:
-    """Return, row by row, whether the group's end is locked (1) or crossed (2), and whether it took what was not there."""
+    """Return, row by row, whether the group ends locked (1) or crossed (2), and whether it took what was not there."""
     crossed, missing = np.zeros(len(events), np.uint8), np.zeros(len(events), np.bool_)
     columns = [np.ascontiguousarray(events[c]) for c in ("action", "side", "price_units", "size_lots", "flags")]
     _walk_book(empty_book(), *columns, crossed, missing)
@@ -219,13 +219,11 @@ def audit_events(
     events : event array or frame
         In order.
     traded_lots : int, optional
-        What the raw rows say was traded: ``volume_is_conserved`` then demands the same of the events. In any case nothing
-        may leave a matching book that was not in it.
+        What the raw rows say was traded: ``volume_is_conserved`` then demands the same of the events. In any case
+        nothing may leave a matching book that was not in it.
 
-    Notes
-    -----
-    A matching book, and the assumed one around bars, is never crossed nor locked at the end of a group. A consolidated or
-    dealer book may be crossed for at most 5 % of the session; its crossed groups carry ``F_CROSSED``.
+    Notes ----- A matching book, and the assumed one around bars, is never crossed nor locked at the end of a group. A
+    consolidated or dealer book may be crossed for at most 5 % of the session; its crossed groups carry ``F_CROSSED``.
     """
     frame = events if isinstance(events, pl.DataFrame) else events_to_frame(events)
     found = _Findings(frame, names.EVENTS)
@@ -302,7 +300,8 @@ KEY_COLUMNS: Final = ("ts_recv", "ts_event", "sequence", "bid_units", "ask_units
 def audit_feature_rows(frame: pl.DataFrame, session: Session) -> Audit:
     """Audit the feature rows of a session and instrument.
 
-    NaN means "not known yet" and is allowed; an infinity is not. A column that is NaN throughout is reported, and stops nothing.
+    NaN means "not known yet" and is allowed; an infinity is not. A column that is NaN throughout is reported, and
+    stops nothing.
     """
     found = _Findings(frame, names.FEATURE_ROWS)
     if not found.columns("feature_key_columns_are_present", KEY_COLUMNS):

@@ -1,12 +1,14 @@
 """Hourly candles as events: an assumed pair of quotes at open and close, the bar's trades at its close.
 
 A candle file knows no quotes. Around the open and the close stands an assumed pair, half a spread of
-:data:`HALF_SPREAD_PPM` away on each side (rounded outwards to ticks), with :data:`QUOTED_LOTS` at each. The bar's volume comes
-as two prints at its close, what takers bought and what they sold, each at the bar's mean price: before the close nobody knew it.
+:data:`HALF_SPREAD_PPM` away on each side (rounded outwards to ticks), with :data:`QUOTED_LOTS` at each. The bar's
+volume comes as two prints at its close, what takers bought and what they sold, each at the bar's mean price: before
+the close nobody knew it.
 
-Every bar gives exactly :data:`EVENTS_PER_BAR` rows in two groups (open: two quotes; close: two prints and two quotes), so that
-sampling every so many events gives one row a bar, at its close. A print that would be empty is a STATUS row instead. A missing
-hour gives a CLEAR: the book is unknown. A day that begins at midnight has none: these markets do not close.
+Every bar gives exactly :data:`EVENTS_PER_BAR` rows in two groups (open: two quotes; close: two prints and two
+quotes), so that sampling every so many events gives one row a bar, at its close. A print that would be empty is a
+STATUS row instead. A missing hour gives a CLEAR: the book is unknown. A day that begins at midnight has none: these
+markets do not close.
 """
 
 from collections.abc import Sequence
@@ -152,7 +154,7 @@ def parse(raw: pl.DataFrame, instrument: Instrument, origin: str) -> EventArray:
 
 
 def _mean_prices(raw: pl.DataFrame, instrument: Instrument) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """Return the mean price that takers bought at and sold at, in price units; the close where there was no such trade."""
+    """Return the mean price that takers bought at and sold at, in price units; the close where there was none."""
     close = raw["close"].to_numpy()
     volumes = (raw["taker_buy_volume"].to_numpy(), (raw["volume"] - raw["taker_buy_volume"]).to_numpy())
     turnovers = (

@@ -1,9 +1,9 @@
 """Deribit option chains: one snapshot of BTC and ETH a day.
 
-``volume`` and ``volume_usd`` roll over 24 hours: once-a-day snapshots give days that hardly overlap, more frequent ones must
-not be summed. Prices (bid, ask, mark) are in coins, strikes and ``underlying`` (the index) in dollars. Taking a snapshot of
-some 1,600 contracts lasts: it counts as known :data:`DOWNLOAD_NS` after its time stamp, open interest included (the venue
-publishes it live).
+``volume`` and ``volume_usd`` roll over 24 hours: once-a-day snapshots give days that hardly overlap, more frequent
+ones must not be summed. Prices (bid, ask, mark) are in coins, strikes and ``underlying`` (the index) in dollars.
+Taking a snapshot of some 1,600 contracts lasts: it counts as known :data:`DOWNLOAD_NS` after its time stamp, open
+interest included (the venue publishes it live).
 """
 
 from collections.abc import Sequence

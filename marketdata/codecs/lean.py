@@ -1,12 +1,13 @@
 """LEAN US equities: updates of the national best bid and offer, and trades, in milliseconds of New York time.
 
-A quote row is one-sided: the other side is 0, which says "no change there"; both sides are carried forward as one pair. Quotes
-and trades are in two files; within one millisecond the order between the files is not recorded, and quotes are put first.
-Where that is wrong, a trade is compared with a quote that came up to a millisecond later.
+A quote row is one-sided: the other side is 0, which says "no change there"; both sides are carried forward as one
+pair. Quotes and trades are in two files; within one millisecond the order between the files is not recorded, and
+quotes are put first. Where that is wrong, a trade is compared with a quote that came up to a millisecond later.
 
-The aggressor is not recorded either. ``side`` (the resting side) of a trade is inferred: by the quote rule where there is a
-best bid and offer (nearer to the ask: the ask was resting; at the middle: unknown), by the tick test for a symbol without
-quotes (Lee and Ready 1991). Rows that the feed marks suspicious stay in the raw rows and give no event.
+The aggressor is not recorded either. ``side`` (the resting side) of a trade is inferred: by the quote rule where
+there is a best bid and offer (nearer to the ask: the ask was resting; at the middle: unknown), by the tick test for a
+symbol without quotes (Lee and Ready 1991). Rows that the feed marks suspicious stay in the raw rows and give no
+event.
 
 Only regular hours give events; the session starts with the pair that stood at the open.
 """

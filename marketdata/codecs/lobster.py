@@ -1,13 +1,15 @@
 """LOBSTER: NASDAQ order messages and the recorded book beside them.
 
-A message becomes one event group. Row 0 starts the book: CLEAR and the LEVEL rows of the first recorded book row (the state
-*after* message 0, whose own effect is therefore not applied again; if it is an execution, its print stays). From then on the group of message ``k`` is the message
-itself and, flagged ``F_SNAPSHOT``, the LEVEL rows by which the recorded book of row ``k`` differs from the book rebuilt so
-far: levels that enter the file's window from below, and levels that leave it. The rebuilt book holds exactly the recorded
-levels at every row: what lies deeper is not known, and is not in the book.
+A message becomes one event group. Row 0 starts the book: CLEAR and the LEVEL rows of the first recorded book row (the
+state *after* message 0, whose own effect is therefore not applied again; if it is an execution, its print stays).
+From then on the group of message ``k`` is the message itself and, flagged ``F_SNAPSHOT``, the LEVEL rows by which the
+recorded book of row ``k`` differs from the book rebuilt so far: levels that enter the file's window from below, and
+levels that leave it. The rebuilt book holds exactly the recorded levels at every row: what lies deeper is not known,
+and is not in the book.
 
-``direction`` is the side of the resting order, for executions as well. Types: 1 new order, 2 partial cancel, 3 delete, 4 visible
-execution, 5 hidden execution, 6 cross (a print; the book does not change), 7 halt (price -1 halted, 0 quotes only, 1 trading).
+``direction`` is the side of the resting order, for executions as well. Types: 1 new order, 2 partial cancel, 3
+delete, 4 visible execution, 5 hidden execution, 6 cross (a print; the book does not change), 7 halt (price -1 halted,
+0 quotes only, 1 trading).
 """
 
 import re

@@ -1,11 +1,12 @@
 """News headlines and Reddit posts on Bitcoin, as a collector stored them from feeds.
 
-A post counts as known :data:`POLL_NS` after its time stamp: feeds are polled. It belongs to every coin that its title or text
-names as a word or cashtag; a post that names none is left out. There are no vote counts with a time (``votes`` 0, weight 1).
+A post counts as known :data:`POLL_NS` after its time stamp: feeds are polled. It belongs to every coin that its title
+or text names as a word or cashtag; a post that names none is left out. There are no vote counts with a time
+(``votes`` 0, weight 1).
 
-Rows whose id starts with ``backfill_`` are left out: they were not posted by anyone, their titles come from a few templates
-("Analysts {bullish, positive, mixed} on Bitcoin's {short, medium, long}-term outlook") with prices that nobody knew then.
-The machine scores of the file are not read.
+Rows whose id starts with ``backfill_`` are left out: they were not posted by anyone, their titles come from a few
+templates ("Analysts {bullish, positive, mixed} on Bitcoin's {short, medium, long}-term outlook") with prices that
+nobody knew then. The machine scores of the file are not read.
 """
 
 import html

@@ -1,8 +1,8 @@
 """Bitcoin transactions of 200 BTC and more, classified against the exchange list of their own day.
 
-A transfer counts as known :data:`CONFIRM_NS` after its time stamp, six confirmations. The recorded classification is the label
-as it was known then (never re-labelled with a later list), so it is known since the transfer itself is. Unclassified
-transfers carry no label. The recording is a sample: quiet hours and some days are missing.
+A transfer counts as known :data:`CONFIRM_NS` after its time stamp, six confirmations. The recorded classification is
+the label as it was known then (never re-labelled with a later list), so it is known since the transfer itself is.
+Unclassified transfers carry no label. The recording is a sample: quiet hours and some days are missing.
 """
 
 import json
