@@ -44,6 +44,8 @@ from marketdata.messages import (
 LOG: Final = logging.getLogger(__name__)
 UNIX: Final = "unix:"
 HEARTBEAT_S: Final = 1.0
+OLDEST: Final = -1
+"""Message number that asks for everything that the server still keeps, from the start of a session."""
 StreamItem = SessionStart | EventBatch | SessionEnd
 """What a stream consists of, for those who consume it."""
 
@@ -263,6 +265,8 @@ class StreamServer:
     def _send_from(self, connection: socket.socket, index: int) -> None:
         while not self._stopping.is_set():
             with self._changed:
+                if index == OLDEST:
+                    index = self._first
                 if index < self._first:
                     reason = f"message {index} is no longer kept, the oldest is {self._first}"
                     connection.sendall(encode(Refused(reason)))
@@ -317,7 +321,8 @@ class SocketFeed:
     silence_s : float
         A connection without even a heartbeat for so long is dropped.
     next_index : int
-        Number of the next message wanted; kept up to date, and set to resume from a checkpoint.
+        Number of the next message wanted; kept up to date, and set to resume from a checkpoint. :data:`OLDEST` joins
+        late: the first message is the start of the oldest session that the server keeps.
     seed : int
         Of the backoff's jitter.
     """
@@ -384,6 +389,8 @@ class SocketFeed:
             raise ProtocolError(f"{self.host}:{self.port}: {message.reason}")
         if not isinstance(message, SessionStart | Events | SessionEnd | StreamEnd):
             raise ProtocolError(f"{self.host}:{self.port}: unexpected {type(message).__name__}")
+        if self.next_index == OLDEST:
+            self.next_index = message.index
         if message.index != self.next_index:
             raise ProtocolError(f"message {message.index} came where {self.next_index} was due: the stream has a gap")
         self.next_index += 1
