@@ -12,7 +12,7 @@ import dagster as dg
 from features.signals.columns import SLOW_KINDS
 from marketdata.settings import Settings
 from orchestration import stages_slow, stages_ticks
-from orchestration.audits import check_names
+from orchestration.audits import sentences
 from orchestration.grids import Grids, key_day, key_symbol
 from orchestration.raw_names import RAW_OF
 from orchestration.resources import RootResource
@@ -142,7 +142,7 @@ def _partition_asset(
         description=description,
         kinds=kinds,
         retry_policy=RETRIES,
-        check_specs=[dg.AssetCheckSpec(check, asset=name, blocking=True) for check in check_names(name)],
+        check_specs=[dg.AssetCheckSpec(check, asset=name, blocking=True) for check in sentences(name)],
     )
     def asset(context: dg.AssetExecutionContext, root: RootResource) -> Iterator[Any]:
         symbol = key_symbol(context) if by_instrument else None

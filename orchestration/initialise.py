@@ -15,6 +15,8 @@ from orchestration.instance import write_dagster_yaml
 LAYOUT: Final = "1"
 """Version of the root's layout; written last, so that its presence means the root is whole."""
 LOCK_TIMEOUT_S: Final = 300.0
+FIXED: Final = ("source", "data", "calendar", "time_zone", "start_date", "instruments", "simulator")
+"""Settings that what lies in a root was made with; the others may be edited in its file."""
 
 
 def is_initialised(root: DataRoot) -> bool:
@@ -23,8 +25,13 @@ def is_initialised(root: DataRoot) -> bool:
     return mark.exists() and mark.read_text(encoding="utf-8").strip() == LAYOUT
 
 
-def initialise(root: DataRoot, settings: Settings) -> bool:
+def initialise(root: DataRoot, settings: Settings | None = None) -> bool:
     """Create a data root, or complete one that was interrupted; return whether there was anything to do.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        Of a new root; without them the root's own file must be there.
 
     Raises
     ------
@@ -33,7 +40,9 @@ def initialise(root: DataRoot, settings: Settings) -> bool:
     """
     root.path.mkdir(parents=True, exist_ok=True)
     with FileLock(root.lock_file, timeout=LOCK_TIMEOUT_S):
-        if root.settings_file.exists():
+        if settings is None:
+            settings = root.settings()
+        elif root.settings_file.exists():
             _require_equal(root, settings)
         if is_initialised(root):
             return False
@@ -78,9 +87,9 @@ def _create_databases(root: DataRoot) -> None:
 
 def _require_equal(root: DataRoot, settings: Settings) -> None:
     """Raise naming the first field in which the root's settings differ from those asked for."""
-    there, asked = root.settings().model_dump(mode="json"), settings.model_dump(mode="json")
-    for name in asked:
-        if there.get(name) != asked[name]:
+    there, asked = root.settings(), settings
+    for name in FIXED:
+        if getattr(there, name) != getattr(asked, name):
             raise SettingsError(
                 f"{root.settings_file}: {name}: this data root was made with other settings; "
                 "choose another folder with --root, or remove this one"

@@ -14,10 +14,10 @@ from typing import Any, Final
 import dagster as dg
 
 from marketdata.paths import DataRoot
-from marketdata.settings import SettingsError
+from marketdata.settings import Settings, SettingsError
 from orchestration import stopwatch
-from orchestration.assets_ingest import slow_kinds
 from orchestration.grids import DEMO_SESSIONS, Grids, ingest_key
+from orchestration.hashes import night_hashes
 from orchestration.instance import open_instance
 from orchestration.jobs import INGEST_JOB, INGEST_SIGNALS_JOB, TRAIN_JOB
 from orchestration.location import build_definitions, root_grids
@@ -104,22 +104,24 @@ class NightDriver:
     failures: list[StepFailure] = field(default_factory=list)
 
     def ingest(self, days: Sequence[date], *, only: Sequence[str] | None = None) -> None:
-        """Ingest every instrument of the days, raw ticks to labels, or only the named assets of that chain."""
-        stage = "ingest" if only is None else f"ingest {days[0]}"
-        total = len(days) * len(self.grids.symbols)
-        self.progress(stage, 0, total)
-        for done, (day, symbol) in enumerate(((day, symbol) for day in days for symbol in self.grids.symbols), start=1):
-            self._run(INGEST_JOB, ingest_key(day, symbol), only)
-            self.progress(stage, done, total)
+        """Ingest every instrument and the slow signals of the days; ``only`` names the assets of the tick chain to make.
 
-    def ingest_signals(self, days: Sequence[date]) -> None:
-        """Ingest the slow signals of the days, where the source has some."""
-        if INGEST_SIGNALS_JOB not in self.jobs:
-            return
-        self.progress("slow signals", 0, len(days))
-        for done, day in enumerate(days, start=1):
-            self._run(INGEST_SIGNALS_JOB, day.isoformat())
-            self.progress("slow signals", done, len(days))
+        Day by day, because the simulated source keeps the session it has simulated last.
+        """
+        signals = INGEST_SIGNALS_JOB in self.jobs
+        stage = "ingest" if only is None else f"ingest {days[0]}"
+        total = len(days) * (len(self.grids.symbols) + signals)
+        done = 0
+        self.progress(stage, done, total)
+        for day in days:
+            for symbol in self.grids.symbols:
+                self._run(INGEST_JOB, ingest_key(day, symbol), only)
+                done += 1
+                self.progress(stage, done, total)
+            if signals:
+                self._run(INGEST_SIGNALS_JOB, day.isoformat())
+                done += 1
+                self.progress(stage, done, total)
 
     def train(self, day: date, *, only: Sequence[str] | None = None) -> None:
         """Run the night of a session, or only the named assets of it."""
@@ -190,7 +192,6 @@ def run_night(
             driver.grids.session(day)
         if ingest:
             driver.ingest(days)
-            driver.ingest_signals(days)
         nights = [day for day in days if train and driver.grids.number(day) >= root.settings().first_night]
         for day in nights:
             driver.train(day)
@@ -200,7 +201,7 @@ def run_night(
 def run_demo(root: DataRoot, progress: Progress = silent) -> NightsResult:
     """Run the demonstration: sessions before the last are nights, the last is simulated after the decision and traded on paper.
 
-    The first nights only ingest; training begins with the root's ``first_night``. The number of sessions is that of the root,
+    Sessions that only train the first fold have no night of their own. The number of sessions is that of the root,
     :data:`~orchestration.grids.DEMO_SESSIONS` at most.
     """
     settings = root.settings()
@@ -209,14 +210,18 @@ def run_demo(root: DataRoot, progress: Progress = silent) -> NightsResult:
     with driving(root, progress) as driver:
         *days, last = [session.date for session in driver.grids.sessions[:DEMO_SESSIONS]]
         driver.ingest(days)
-        driver.ingest_signals(days)
-        nights = days[settings.first_night - 1 :]
+        nights = days[first_training_night(settings) - 1 :]
         for day in nights:
             driver.train(day)
         driver.ingest([last], only=TRADED_ASSETS)
-        driver.ingest_signals([last])
         driver.train(last, only=PAPER_ASSETS)
         return _close(driver, nights, last)
+
+
+def first_training_night(settings: Settings) -> int:
+    """Return the number of the first session whose night trains: the first whose training window is as long as a fold's."""
+    folds_by_session = settings.training.fold_unit == "session"
+    return max(settings.first_night, settings.training.first_train_units if folds_by_session else 1)
 
 
 def run_recorded(root: DataRoot, progress: Progress = silent) -> NightsResult:
@@ -229,7 +234,6 @@ def run_recorded(root: DataRoot, progress: Progress = silent) -> NightsResult:
         if not days:
             raise SettingsError(f"{settings.data}: holds no session between {settings.start_date} and the root's last")
         driver.ingest(days)
-        driver.ingest_signals(days)
         driver.train(days[-1])
         return _close(driver, days[-1:], None)
 
@@ -273,9 +277,9 @@ __all__ = [
     "NightsResult",
     "StepFailure",
     "driving",
+    "night_hashes",
     "run_demo",
     "run_night",
     "run_recorded",
     "run_source",
-    "slow_kinds",
 ]

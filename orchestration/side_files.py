@@ -10,6 +10,10 @@ from typing import Any, Final
 from marketdata.partitions import PartitionMissing
 from marketdata.paths import DataRoot
 
+RECORD: Final = "record.json"
+"""The night as its page shows it."""
+SUMMARY: Final = "summary.json"
+"""The night in short, for programs."""
 COSTS: Final = "costs.json"
 """Wall times, memory and run ids: never the same twice, never hashed."""
 

@@ -11,9 +11,10 @@ import dagster as dg
 import polars as pl
 
 from marketdata.clock import Session
-from marketdata.partitions import CheckResult, PartitionMissing, PartitionQuarantined, publish, read_quarantined
+from marketdata.partitions import CheckResult, PartitionMissing, PartitionQuarantined, publish
 from marketdata.paths import DataRoot, PartitionKey
 from marketdata.settings import Settings, SettingsError
+from orchestration.audits import gather
 from orchestration.progress import step_begins
 from orchestration.resources import RootResource
 
@@ -116,9 +117,9 @@ def publish_partition(context: StageContext, asset: str, stage: PartitionStage) 
         try:
             manifest = publish(context.root, key, made.frame, made.checks, bad_rows=made.bad_rows, extra=extra)
         except PartitionQuarantined:
-            yield from _check_results(made.checks, read_quarantined(context.root, key).key)
+            yield from _check_results(asset, made.checks, str(key))
             raise
-    yield from _check_results(made.checks, manifest.key)
+    yield from _check_results(asset, made.checks, str(key))
     yield dg.MaterializeResult(
         metadata={
             "dagster/row_count": manifest.rows,
@@ -153,12 +154,12 @@ def _metadata(value: object) -> Any:
     return value
 
 
-def _check_results(checks: Sequence[CheckResult], partition: str) -> Iterator[dg.AssetCheckResult]:
-    for check in checks:
+def _check_results(asset: str, findings: Sequence[CheckResult], partition: str) -> Iterator[dg.AssetCheckResult]:
+    for sentence in gather(asset, findings):
         yield dg.AssetCheckResult(
-            passed=check.passed,
-            check_name=check.name,
-            severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
-            description=check.detail or None,
-            metadata={"partition": partition, "bad_rows": check.bad_rows},
+            passed=sentence.passed,
+            check_name=sentence.name,
+            severity=dg.AssetCheckSeverity.WARN if not sentence.is_error else dg.AssetCheckSeverity.ERROR,
+            description=sentence.text,
+            metadata={"partition": partition, "bad_rows": sum(f.bad_rows for f in sentence.findings)},
         )

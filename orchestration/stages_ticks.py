@@ -41,7 +41,8 @@ def events(context: StageContext) -> Produced:
     with stopwatch.part(stopwatch.INGEST):
         found = context.source.events(raw, context.day, symbol)
     with stopwatch.part(stopwatch.QUALITY):
-        checks, bad = audit_events(found, context.settings.instrument(symbol), context.session)
+        traded = context.source.traded_lots(raw, context.day, symbol)
+        checks, bad = audit_events(found, context.settings.instrument(symbol), context.session, traded_lots=traded)
     return Produced(events_to_frame(found), raw.height, checks, bad, _parents(context, "raw_ticks"))
 
 
