@@ -91,7 +91,7 @@ def find_bundle(root: DataRoot, bundle_sha256: str) -> Path:
     return next(iter(found.values()))
 
 
-def project_decisions(root: DataRoot) -> Projection:
+def project_champion(root: DataRoot) -> Projection:
     """Set the aliases to what the decision records say; call it after each record and at every start.
 
     A bundle that MLflow has lost is registered again from the data root's bundle store.

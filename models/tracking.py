@@ -116,14 +116,19 @@ def init_tracking(root: DataRoot) -> str:
     """Create the root's MLflow database and experiment and return the experiment's id; what is there is left as it is.
 
     The first call migrates a fresh database and must not be made by two processes at once: ``flowsense init`` makes it
-    under its file lock.
+    under its file lock. MLflow fixes an experiment's artifact folder for good, as an absolute path; in a root that was
+    moved or restored elsewhere the old experiment is renamed, and new runs go to a new one below the root.
     """
     root.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
     client = tracking_client(root)
+    location = root.mlflow_artifacts.resolve().as_uri()
     found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None and found.artifact_location != location:
+        client.rename_experiment(found.experiment_id, f"{EXPERIMENT} {found.experiment_id} (from another folder)")
+        found = None
     if found is not None:
         return str(found.experiment_id)
-    return str(client.create_experiment(EXPERIMENT, artifact_location=root.mlflow_artifacts.resolve().as_uri()))
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
 
 
 def tracking_client(root: DataRoot) -> Any:

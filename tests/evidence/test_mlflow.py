@@ -26,7 +26,7 @@ from models.registry import (
     RegistryError,
     download_bundle,
     find_bundle,
-    project_decisions,
+    project_champion,
     register_bundle,
 )
 from models.tracking import (
@@ -110,7 +110,7 @@ def fresh(root: DataRoot, tmp_path: Path) -> Iterator[DataRoot]:
     """Return a root of its own for decisions and bundles, with an empty registry on the shared database."""
     own = DataRoot(tmp_path)
     own.mlflow_database.symlink_to(root.mlflow_database)
-    own.mlflow_artifacts.mkdir()
+    own.mlflow_artifacts.symlink_to(root.mlflow_artifacts)
     yield own
     client = tracking_client(own)
     for model in client.search_registered_models():
@@ -172,6 +172,21 @@ class TestANightsRuns:
         assert Path(location.removeprefix("file://")).is_relative_to(root.path)
 
 
+def test_a_moved_root_writes_below_its_new_folder_and_serves_its_champion(tmp_path: Path) -> None:
+    old = DataRoot(tmp_path / "old")
+    init_tracking(old)
+    _, digest = make_bundle(old, "linear", 1)
+    DecisionLedger(old).promote("linear", digest, 100, by="ann", why="test")
+    project_champion(old)
+    new = DataRoot(tmp_path / "new")
+    old.path.rename(new.path)
+    champion = DecisionLedger(new).champion_at()
+    assert champion is not None
+    assert project_champion(new).changed
+    assert download_bundle(new, champion).sha256 == digest
+    assert not old.path.exists()
+
+
 class TestTheRegistry:
     def test_registers_a_bundle_once(self, fresh: DataRoot) -> None:
         folder, digest = make_bundle(fresh, "linear", 1)
@@ -218,42 +233,42 @@ class TestTheAliases:
         return {a: client.get_model_version(REGISTERED_MODEL, str(v)).tags[TAG_MODEL] for a, v in model.aliases.items()}
 
     def test_show_nobody_before_the_first_decision(self, fresh: DataRoot) -> None:
-        found = project_decisions(fresh)
+        found = project_champion(fresh)
         assert (found.champion, found.challenger, found.changed) == (None, None, False)
 
     def test_follow_promotion_refusal_and_rollback(
         self, fresh: DataRoot, ledger: DecisionLedger, digests: list[str]
     ) -> None:
-        assert project_decisions(fresh).changed
+        assert project_champion(fresh).changed
         assert self.aliases(fresh) == {CHAMPION_ALIAS: "c0"}
-        assert not project_decisions(fresh).changed
+        assert not project_champion(fresh).changed
         refused = verdict(False)
         inputs = NightInputs({f"c{i}": digest for i, digest in enumerate(digests)}, "e" * 64)
         ledger.record_night(date(2025, 1, 9), refused, inputs, 200)
         ledger.promote("c2", digests[2], 300, by="ann", why="test")
-        project_decisions(fresh)
+        project_champion(fresh)
         assert self.aliases(fresh) == {CHAMPION_ALIAS: "c2", CHALLENGER_ALIAS: refused.best_candidate}
         ledger.rollback(400, by="ann", why="test over")
-        project_decisions(fresh)
+        project_champion(fresh)
         assert self.aliases(fresh)[CHAMPION_ALIAS] == "c0"
 
     def test_are_repaired_when_somebody_moved_or_removed_them(
         self, fresh: DataRoot, ledger: DecisionLedger, digests: list[str]
     ) -> None:
-        project_decisions(fresh)
+        project_champion(fresh)
         client = tracking_client(fresh)
         other = register_bundle(fresh, fresh.bundles / "key1")
         client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION_ALIAS, other.version)
-        assert project_decisions(fresh).changed
+        assert project_champion(fresh).changed
         assert self.aliases(fresh) == {CHAMPION_ALIAS: "c0"}
         client.delete_registered_model(REGISTERED_MODEL)
-        assert project_decisions(fresh).changed
+        assert project_champion(fresh).changed
         assert self.aliases(fresh) == {CHAMPION_ALIAS: "c0"}
 
     def test_lead_to_the_bundle_that_the_record_names(
         self, fresh: DataRoot, ledger: DecisionLedger, digests: list[str]
     ) -> None:
-        project_decisions(fresh)
+        project_champion(fresh)
         champion = ledger.champion_at()
         assert champion is not None
         assert download_bundle(fresh, champion).sha256 == digests[0]
@@ -261,7 +276,7 @@ class TestTheAliases:
         assert download_bundle(fresh, Champion("c1", digests[1], 0, 1, 1)).sha256 == digests[1]
 
     def test_never_lead_to_other_bytes(self, fresh: DataRoot, ledger: DecisionLedger) -> None:
-        project_decisions(fresh)
+        project_champion(fresh)
         champion = ledger.champion_at()
         assert champion is not None
         (arrays,) = self.files(fresh, "arrays.safetensors")
@@ -272,11 +287,11 @@ class TestTheAliases:
             download_bundle(fresh, champion)
 
     def test_lead_to_the_bundle_again_after_its_files_were_lost(self, fresh: DataRoot, ledger: DecisionLedger) -> None:
-        project_decisions(fresh)
+        project_champion(fresh)
         champion = ledger.champion_at()
         assert champion is not None
         shutil.rmtree(self.files(fresh, "manifest.json")[0].parent)
-        assert project_decisions(fresh).changed
+        assert project_champion(fresh).changed
         assert download_bundle(fresh, champion).sha256 == champion.bundle_sha256
 
     def files(self, root: DataRoot, name: str) -> list[Path]:

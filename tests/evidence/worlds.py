@@ -23,7 +23,7 @@ def make_evidence(
     seed: int = 0,
     autocorrelation: float = 0.2,
 ) -> Evidence:
-    """Return evidence where candidates earn ``edge`` a minute (noise 1) and have ``skill`` less log loss than baselines.
+    """Return evidence where candidates earn ``edge`` a minute (noise 1) and lose ``skill`` less than baselines.
 
     Candidate ``c0`` has all of it, the later ones ever less; baselines earn −0.2 a minute after costs.
     """
