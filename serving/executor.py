@@ -142,7 +142,14 @@ class PaperExecutor:
         """Fold events of earlier sessions into the features; they are not traded (R3)."""
         self._live = self.predictor.warm(self._live, events)
 
-    def step(self, batch: EventArray, watermark_ns: int | None = None, controls: ControlArray | None = None) -> Step:
+    def step(
+        self,
+        batch: EventArray,
+        watermark_ns: int | None = None,
+        controls: ControlArray | None = None,
+        *,
+        trade: bool = True,
+    ) -> Step:
         """Take a batch of events and do everything that is certain after it.
 
         Parameters
@@ -153,6 +160,8 @@ class PaperExecutor:
             No later batch holds an event received before this; default: the batch's last receive time.
         controls : control array, optional
             Due at or after the watermark before this step.
+        trade : bool
+            False: features and model go on, but the forecasts are neither written down nor given to the engine.
 
         Raises
         ------
@@ -166,6 +175,8 @@ class PaperExecutor:
         watermark_ns = max(watermark_ns, self._watermark)
         started = time.perf_counter()
         self._live, made = self.predictor.step(self._live, batch, watermark_ns)
+        if not trade:
+            made = made._replace(forecasts=made.forecasts[:0])
         if len(made.forecasts):
             self.forecast_seconds.append((len(made.forecasts), time.perf_counter() - started))
             np.maximum(made.forecasts["due_ns"], self._last_due, out=made.forecasts["due_ns"])
@@ -184,6 +195,23 @@ class PaperExecutor:
     def finish(self) -> Step:
         """Let everything happen that is still due, the session's close included."""
         return self.step(empty_events(0), FOREVER)
+
+    def adopt(self, bundle: Bundle, history: EventArray, watermark_ns: int) -> None:
+        """Let another bundle forecast from now on; the engine and what it holds stay.
+
+        Parameters
+        ----------
+        history : event array
+            The session's events up to ``watermark_ns``: the new model sees what it would have seen since the open.
+
+        Raises
+        ------
+        models.bundle.BundleError
+            If the bundle was made for other features.
+        """
+        predictor = LivePredictor(self.settings, self.session, bundle)
+        live, _ = predictor.step(predictor.init(self.signals), history, watermark_ns)
+        self.predictor, self._live, self.bundle = predictor, live, bundle
 
     def flatten(self, by: str, control_id: int = 1) -> ControlArray:
         """Return the control that closes every position from now on; hand it to the next :meth:`step`."""
