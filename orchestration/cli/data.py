@@ -85,7 +85,9 @@ def simulate(
 def query(
     context: typer.Context,
     sql: Annotated[str, typer.Argument(help='For example "SELECT instrument, count(*) FROM events GROUP BY ALL".')],
-    output: Annotated[Path | None, typer.Option("--out", help="Write .csv, .json or .parquet instead of a table.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--out", help="Write .csv, .json or .parquet instead of a table.")
+    ] = None,
 ) -> None:
     """Ask the published partitions in SQL (DuckDB): one view an asset, with its session and instrument."""
     from marketdata import lake
@@ -98,9 +100,13 @@ def bars(
     context: typer.Context,
     instrument: Annotated[str, typer.Argument(help="Symbol.")],
     first: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First session.")],
-    last: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last session (default: the first).")] = None,
+    last: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last session (default: the first).")
+    ] = None,
     interval_s: Annotated[float, typer.Option(min=1e-3, help="Seconds a bar.")] = 60.0,
-    output: Annotated[Path | None, typer.Option("--out", help="Write .csv, .json or .parquet instead of a table.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--out", help="Write .csv, .json or .parquet instead of a table.")
+    ] = None,
 ) -> None:
     """Print trade bars of any interval: OHLC, volume, signed volume, trades."""
     from marketdata import lake

@@ -4,6 +4,7 @@ import getpass
 import json
 import sys
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -122,7 +123,7 @@ def predict(
     ] = None,
 ) -> None:
     """Forecast feature rows with the champion; the same answer as the API's /v1/predict."""
-    from serving.api import PredictionService, PredictRequest
+    from serving.service import PredictionService, PredictRequest
 
     root, settings = chosen(context).open()
     text = rows.read_text(encoding="utf-8") if rows else sys.stdin.read()
@@ -134,15 +135,21 @@ def predict(
 
 
 @features_app.command("list")
-def features_list(as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> None:
-    """Print the catalogue: name, unit, formula, reference, warm-up."""
-    from features.catalog import describe
+def features_list(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False
+) -> None:
+    """Print the catalogue of raw features: name, unit, formula, reference, warm-up and memory."""
+    from features.catalog import catalogue
+    from features.pipeline import feature_spec
+    from marketdata.presets import preset
 
-    for item in describe():
+    root = chosen(context).data_root()
+    settings = root.settings() if root.settings_file.exists() else preset("simulated", None)
+    for entry in catalogue(feature_spec(settings)):
         if as_json:
-            out.print(json.dumps(item), markup=False)
+            out.print(json.dumps(asdict(entry)), markup=False)
         else:
-            out.print(f"{item['name']:<32} {item['unit']:<12} {item['formula']}", markup=False)
+            out.print(f"{entry.name:<24} {entry.unit:<8} {entry.formula}", markup=False)
 
 
 def _bundle_hash(folder: Path) -> str:

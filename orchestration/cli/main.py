@@ -49,8 +49,21 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from models.bundle import BundleError
     from models.decisions import DecisionError
     from orchestration.up import PortTaken
+    from serving.prediction import InvalidRows
+    from serving.service import NoChampion
 
-    return (SettingsError, LakeError, SourceError, PartitionMissing, PartitionQuarantined, BundleError, DecisionError, PortTaken)
+    return (
+        SettingsError,
+        LakeError,
+        SourceError,
+        PartitionMissing,
+        PartitionQuarantined,
+        BundleError,
+        DecisionError,
+        PortTaken,
+        InvalidRows,
+        NoChampion,
+    )
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import typer
 from marketdata.paths import DataRoot
 from marketdata.settings import SettingsError
 from orchestration.cli.console import StageProgress, err, out
-from orchestration.cli.roots import chosen, require_same
+from orchestration.cli.roots import chosen
 
 Day = Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Session, YYYY-MM-DD.")]
 
@@ -37,8 +37,6 @@ def run(
 
     settings = preset(source, data, signal=signal)
     root = chosen(context).data_root(source, signal)
-    if root.settings_file.exists():
-        require_same(root, settings)
     initialise(root, settings)
     with StageProgress() as progress:
         result = run_source(root, progress)
@@ -56,7 +54,8 @@ def nightly(
 ) -> None:
     """Run one night: ingest the session, train, decide, trade on paper, report. Default: the next session not yet decided."""
     from orchestration.initialise import initialise
-    from orchestration.night import night_hashes, run_night
+    from orchestration.hashes import night_hashes
+    from orchestration.night import run_night
     from orchestration.summary import print_summary
 
     root, _ = chosen(context).open()

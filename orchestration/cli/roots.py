@@ -38,21 +38,3 @@ def chosen(context: typer.Context) -> Choice:
     choice = context.obj
     assert isinstance(choice, Choice)
     return choice
-
-
-def require_same(root: DataRoot, wanted: Settings) -> None:
-    """Refuse to run a source on a root that was made for other settings.
-
-    Raises
-    ------
-    SettingsError
-        Naming the first setting that differs, and the ways out.
-    """
-    there = root.settings().model_dump(mode="json")
-    asked = wanted.model_dump(mode="json")
-    for name in ("source", "data", "start_date", "simulator", "instruments"):
-        if there[name] != asked[name]:
-            raise SettingsError(
-                f"{root.settings_file}: {name} differs from what was asked for; "
-                "name another folder with --root, or remove this one"
-            )
