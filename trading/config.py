@@ -41,8 +41,8 @@ from trading.state import (
 )
 from trading.strategies import Strategy, taker
 
-ENDING_SHARE: Final = 15 * NS_PER_S
-"""The last minutes of a session begin this long before its close (or at a tenth of the horizon, when that is longer)."""
+ENDING_NS: Final = 15 * NS_PER_S
+"""The last seconds of a session, in which everything is flattened, begin this long before its close."""
 ENTRY_RESERVE: Final = 30 * NS_PER_S
 """Time left for leaving after the last entry has run its horizon."""
 
@@ -193,7 +193,7 @@ def engine_config(
         queue=QUEUE_MODELS[queue_model],
         capital=settings.strategy.capital,
         clock_ns=settings.gate.clock_ns,
-        ending_ns=session.close_ns - ENDING_SHARE,
+        ending_ns=session.close_ns - ENDING_NS,
         feed_bound_ns=max(20 * latency.feed_ns, 100 * NS_PER_MS),
     )
 

@@ -130,6 +130,18 @@ def ladder_step(g: Int64, ints: Int64, now: int) -> int:
 
 
 @njit(cache=True)
+def ladder_may_move(g: Int64, ints: Int64) -> bool:
+    """Return whether :func:`ladder_step` could do anything now: a new peak, a threshold reached, a step to recover from."""
+    equity = g[G_EQUITY]
+    return (
+        g[G_LADDER] != NORMAL
+        or equity > g[G_PEAK]
+        or g[G_PEAK] - equity >= g[G_LEVEL_1]
+        or g[G_OPEN_EQUITY] - equity >= ints[P_DAILY_LOSS]
+    )
+
+
+@njit(cache=True)
 def rearm(g: Int64, ints: Int64) -> None:
     """Leave HALTED and a kill: the equity of this moment is the new peak and the new base of the daily loss."""
     g[G_LADDER] = NORMAL

@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from marketdata.book import BookState, book_apply, book_best
+from marketdata.book import BookState, book_apply, book_best, levels_apply
 from marketdata.events import F_LAST
 from trading.agent import (
     TIMER_CLOSE,
@@ -38,6 +38,7 @@ from trading.agent import (
     watch_risk,
 )
 from trading.ledger import remark
+from trading.risk import ladder_may_move
 from trading.state import (
     G_CMD_HEAD,
     G_CMD_TAIL,
@@ -202,8 +203,16 @@ def run_kernel(
             if slot < 0 or parameters.inst[slot, K_TRADED] == 0:
                 continue
             if venue.inst[slot, J_RESTING] + venue.inst[slot, J_TAKEN] == 0:
-                book = BookState(venue.price[slot], venue.size[slot], venue.count[slot], venue.counters[slot])
-                book_apply(book, event.action, event.side, event.price_units, event.size_lots)
+                levels_apply(
+                    venue.price[slot],
+                    venue.size[slot],
+                    venue.count[slot],
+                    venue.counters[slot],
+                    event.action,
+                    event.side,
+                    event.price_units,
+                    event.size_lots,
+                )
             else:
                 side, action, flags = np.int64(event.side), np.int64(event.action), np.int64(event.flags)
                 price, lots = event.price_units, event.size_lots
@@ -271,7 +280,7 @@ def run_kernel(
                 why = WAKE_TIMER
             else:
                 risky = True
-        if risky:
+        if risky and ladder_may_move(g, parameters.ints):
             watch_risk(agent, parameters, out, now)
         if g[G_FLATTEN] != 0:
             go_on_flattening(agent, parameters, slot)

@@ -1,0 +1,178 @@
+"""The backtest: the engine over one recorded or simulated session, and what came of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from backtests.metrics import TradingMetrics, trading_metrics
+from marketdata.clock import NS_PER_DAY, Session
+from marketdata.events import EventArray
+from marketdata.instruments import Instrument
+from marketdata.settings import Settings
+from models.forecast import ForecastArray
+from trading.config import EngineConfig, engine_config
+from trading.controls import ControlArray
+from trading.engine import FOREVER, Account, Engine
+from trading.journal import MARK, Journal, fills_frame, round_trips_frame
+from trading.strategies import Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestResult:
+    """One session through the engine.
+
+    Attributes
+    ----------
+    config : EngineConfig
+    journal : journal array
+    account : Account
+        What the next session starts from.
+    clock_ns : int64 array, shape (T,)
+        End of each interval of the clock, from the session's open on.
+    pnl : float64 array, shape (T,)
+        Net profit of the account in each interval, in quote currency, marked at the touch; sums to the account's change.
+    """
+
+    config: EngineConfig
+    journal: Journal
+    account: Account
+    clock_ns: npt.NDArray[np.int64]
+    pnl: npt.NDArray[np.float64]
+
+    @property
+    def net(self) -> float:
+        """Net profit of the session, in quote currency."""
+        return float(self.pnl.sum())
+
+    def fills(self) -> pl.DataFrame:
+        """Return one row a fill."""
+        return fills_frame(self.journal)
+
+    def round_trips(self) -> pl.DataFrame:
+        """Return one row a round trip."""
+        return round_trips_frame(self.journal, {i.instrument_id: i.unit_nanos for i in self.config.instruments})
+
+    def metrics(self, *, sessions_per_year: float = 252.0) -> TradingMetrics:
+        """Return the session's numbers; the Sharpe ratio's period is the clock's interval."""
+        return trading_metrics(
+            self.journal,
+            self.round_trips(),
+            self.pnl,
+            period_ns=self.config.clock_ns,
+            periods_per_year=sessions_per_year * max(len(self.pnl), 1),
+        )
+
+
+def run_backtest(
+    settings: Settings,
+    session: Session,
+    events: EventArray,
+    forecasts: ForecastArray,
+    *,
+    queue_model: str = "risk_averse",
+    latency_scale: float = 1.0,
+    edge_margin: float | None = None,
+    strategy: Strategy | None = None,
+    instruments: tuple[Instrument, ...] | None = None,
+    controls: ControlArray | None = None,
+    account: Account | None = None,
+) -> BacktestResult:
+    """Trade one session through the engine.
+
+    Parameters
+    ----------
+    events : event array
+        All instruments, ordered by ``ts_recv`` (``marketdata.events.merge_events``).
+    forecasts : forecast array
+        Ordered by ``due_ns``; ``latency_scale`` scales the distance of ``due_ns`` from ``ts_recv`` as well.
+    queue_model, latency_scale, edge_margin, strategy, instruments
+        Variants, see ``trading.config.engine_config``.
+    controls : control array, optional
+        Pauses, kills and limits during the session.
+    account : Account, optional
+        Carried over from the session before.
+    """
+    config = engine_config(
+        settings,
+        session,
+        queue_model=queue_model,
+        latency_scale=latency_scale,
+        strategy=strategy,
+        edge_margin=edge_margin,
+        instruments=instruments,
+    )
+    return replay(config, events, delay_forecasts(forecasts, latency_scale), controls=controls, account=account)
+
+
+def delay_forecasts(forecasts: ForecastArray, scale: float) -> ForecastArray:
+    """Return the forecasts with their inference latency times ``scale``, in the order of their new ``due_ns``."""
+    if scale == 1.0:
+        return forecasts
+    out = forecasts.copy()
+    out["due_ns"] = out["ts_recv"] + np.rint((out["due_ns"] - out["ts_recv"]) * scale).astype(np.int64)
+    ordered: ForecastArray = out[np.argsort(out["due_ns"], kind="stable")]
+    return ordered
+
+
+def replay(
+    config: EngineConfig,
+    events: EventArray,
+    forecasts: ForecastArray | None,
+    *,
+    controls: ControlArray | None = None,
+    account: Account | None = None,
+) -> BacktestResult:
+    """Run one engine over a whole session."""
+    engine = Engine(config)
+    state, journal = engine.run(engine.init(account), events, forecasts, controls, FOREVER)
+    if state.late_rows or state.illegal_answers:
+        raise RuntimeError(f"engine lost its order: {state.late_rows} late rows, {state.illegal_answers} illegal answers")
+    marks = journal[journal["kind"] == MARK]
+    after = engine.account(state)
+    equity = marks["equity_nanos"].astype(np.int64)
+    if len(equity):
+        equity = np.concatenate([equity[:-1], [after.equity_nanos]])
+    return BacktestResult(config, journal, after, marks["ts_ns"][1:].copy(), np.diff(equity) / 1e9)
+
+
+def run_days(
+    settings: Settings,
+    days: Mapping[Session, tuple[EventArray, ForecastArray]],
+    *,
+    queue_model: str = "risk_averse",
+    latency_scale: float = 1.0,
+    edge_margin: float | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> list[BacktestResult]:
+    """Trade several sessions in order, one account carried from each to the next."""
+    results = []
+    account = None
+    for session in sorted(days, key=lambda s: s.open_ns):
+        events, forecasts = days[session]
+        result = run_backtest(
+            settings,
+            session,
+            events,
+            forecasts,
+            queue_model=queue_model,
+            latency_scale=latency_scale,
+            edge_margin=edge_margin,
+            account=account,
+        )
+        account = result.account
+        results.append(result)
+        if progress is not None:
+            progress(f"{session.date}: net {result.net:+.2f}")
+    return results
+
+
+SESSIONS_PER_YEAR_ALL_DAY = 365.0
+
+
+def sessions_per_year(settings: Settings) -> float:
+    """Return trading sessions in a year: 365 for a market that never closes, else 252."""
+    session = settings.market_calendar().first_sessions(settings.start_date, 1)[0]
+    return SESSIONS_PER_YEAR_ALL_DAY if session.close_ns - session.open_ns >= NS_PER_DAY else 252.0
