@@ -41,6 +41,14 @@ def append_only_triggers(table: str) -> str:
     )
 
 
+def has_table(path: Path, table: str) -> bool:
+    """Return whether the file exists and holds the table (another process may be about to create it)."""
+    if not path.exists():
+        return False
+    with reading(path) as database:
+        return database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None
+
+
 def create_database(path: Path, schema: str) -> None:
     """Create the file with its tables, or leave it as it is; safe when several processes do it at once.
 

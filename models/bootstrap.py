@@ -22,6 +22,8 @@ _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2: Final = np.uint64(0x94D049BB133111EB)
 _LOW: Final = np.uint64(0xFFFFFFFF)
 _TO_UNIT: Final = 2.0**-32
+_TRANSFORM_VALUES: Final = 2**22
+"""Values that are Fourier transformed together: bounds the memory of long clocks."""
 
 
 @njit(cache=True)
@@ -214,15 +216,18 @@ def long_run_scale(centred: Float64, block: float) -> Float64:
     """
     n = len(centred)
     size = 1 << (2 * n - 1).bit_length()
-    spectrum = np.fft.rfft(centred, n=size, axis=0)
-    autocovariance = np.fft.irfft(np.abs(spectrum) ** 2, n=size, axis=0)[:n] / n
     lag = np.arange(n)
     stay = 1.0 - 1.0 / max(block, 1.0)
     kappa = (1.0 - lag / n) * stay**lag + (lag / n) * stay ** (n - lag)
     kappa[0] = 1.0
-    variance = 2.0 * (kappa @ autocovariance) - autocovariance[0]
-    scale: Float64 = np.sqrt(np.maximum(variance, 0.0))
-    scale[autocovariance[0] <= 0.0] = 0.0
+    scale = np.zeros(centred.shape[1])
+    together = max(1, _TRANSFORM_VALUES // size)
+    for first in range(0, centred.shape[1], together):
+        part = slice(first, first + together)
+        spectrum = np.fft.rfft(centred[:, part], n=size, axis=0)
+        autocovariance = np.fft.irfft(np.abs(spectrum) ** 2, n=size, axis=0)[:n] / n
+        variance = 2.0 * (kappa @ autocovariance) - autocovariance[0]
+        scale[part] = np.where(autocovariance[0] > 0.0, np.sqrt(np.maximum(variance, 0.0)), 0.0)
     return scale
 
 

@@ -20,6 +20,7 @@ from models.append_only import (
     append_only_triggers,
     canonical_json,
     create_database,
+    has_table,
     reading,
     sha256_text,
     writing,
@@ -146,7 +147,7 @@ class DecisionLedger:
         self._path = root.decisions_database
         self._key = root.signing_key
         self._clock = clock
-        if not self._path.exists():
+        if not has_table(self._path, "decisions"):
             create_signing_key(self._key)
             create_database(self._path, _SCHEMA)
 
@@ -203,7 +204,7 @@ class DecisionLedger:
         self,
         model: str,
         bundle_sha256: str,
-        effective_ns: int,
+        effective_ns: int | None = None,
         *,
         by: str,
         why: str,
@@ -211,18 +212,32 @@ class DecisionLedger:
     ) -> Decision:
         """Record that a person made a bundle the champion, past the gate.
 
+        Parameters
+        ----------
+        effective_ns : int, optional
+            When it begins to trade, in the *market's* time: a wall time later than the sessions of a recorded or simulated
+            market would overrule all later nights. By default at once, which is the latest time that any decision takes
+            effect (the open of the session after the last decided night).
+
         Raises
         ------
         DecisionError
-            If the person or the reason is not given.
+            If the person or the reason is not given, or there is no decision yet that a default could follow.
         """
         _require_person(by, why)
         content = {"by": by, "why": why, "reason": "by_hand", "model": model, "bundle_sha256": bundle_sha256}
         with writing(self._path) as database:
-            return self._append(database, "manual_promotion", None, effective_ns, content, side)
+            moment = _moment(_records(database), effective_ns)
+            return self._append(database, "manual_promotion", None, moment, content, side)
 
     def rollback(
-        self, effective_ns: int, *, by: str, why: str, to_nobody: bool = False, side: Mapping[str, Any] | None = None
+        self,
+        effective_ns: int | None = None,
+        *,
+        by: str,
+        why: str,
+        to_nobody: bool = False,
+        side: Mapping[str, Any] | None = None,
     ) -> Decision:
         """Record that the champion before the present one trades again.
 
@@ -230,6 +245,8 @@ class DecisionLedger:
 
         Parameters
         ----------
+        effective_ns : int, optional
+            As in :meth:`promote`.
         to_nobody : bool
             Where there is no earlier champion: withdraw the present one, so that nobody trades.
 
@@ -241,7 +258,8 @@ class DecisionLedger:
         _require_person(by, why)
         with writing(self._path) as database:
             records = _records(database)
-            present = _champion(records, effective_ns)
+            moment = _moment(records, effective_ns)
+            present = _champion(records, moment)
             if present is None:
                 raise DecisionError("there is no champion to roll back")
             earlier = records[present.sequence - 1].content["previous"]
@@ -255,7 +273,7 @@ class DecisionLedger:
                 "bundle_sha256": earlier["bundle_sha256"] if earlier else None,
                 "restores": earlier["sequence"] if earlier else None,
             }
-            return self._append(database, "rollback", None, effective_ns, content, side)
+            return self._append(database, "rollback", None, moment, content, side)
 
     def champion_at(self, time_ns: int = FOREVER, *, known_by: int | None = None) -> Champion | None:
         """Return who trades at a time, None when nobody does.
@@ -345,6 +363,14 @@ def _require_person(by: str, why: str) -> None:
         raise DecisionError("a decision by hand needs who made it and why")
     if by.strip() == THE_GATE:
         raise DecisionError(f"{THE_GATE!r} is the gate's own name")
+
+
+def _moment(records: list[Decision], effective_ns: int | None) -> int:
+    if effective_ns is not None:
+        return effective_ns
+    if not records:
+        raise DecisionError("nothing was decided yet: say from when on (effective_ns)")
+    return max(record.effective_ns for record in records)
 
 
 def _record_hash(sequence: int, previous: str, content_sha256: str, side_sha256: str, public_key: str) -> str:

@@ -18,6 +18,7 @@ from models.append_only import (
     append_only_triggers,
     canonical_json,
     create_database,
+    has_table,
     reading,
     sha256_text,
     writing,
@@ -81,7 +82,7 @@ class TrialLedger:
     def __init__(self, root: DataRoot, *, clock: Callable[[], int] = time.time_ns) -> None:
         self._path = root.trials_database
         self._clock = clock
-        if not self._path.exists():
+        if not has_table(self._path, "trials"):
             create_database(self._path, _SCHEMA)
 
     def register(self, trial: Trial) -> str:

@@ -121,6 +121,17 @@ class TestByHand:
         assert (champion.model, champion.sequence) == ("c0", 4)
         assert ledger.history()[-1].content["previous"]["model"] == "c1"
 
+    def test_takes_effect_at_once_and_leaves_later_nights_their_say(self, ledger: DecisionLedger) -> None:
+        with pytest.raises(DecisionError, match="nothing was decided yet"):
+            ledger.promote("c1", BUNDLES["c1"], by="ann", why="first")
+        ledger.record_night(MONDAY, PROMOTE, INPUTS, 100)
+        assert ledger.promote("c1", BUNDLES["c1"], by="ann", why="now").effective_ns == 100
+        assert ledger.rollback(by="ann", why="no, back").effective_ns == 100
+        ledger.promote("c2", BUNDLES["c2"], by="ann", why="then this")
+        ledger.record_night(TUESDAY, PROMOTE, INPUTS, 200)
+        models = [c.model if (c := ledger.champion_at(t)) else None for t in (99, 100, 200)]
+        assert models == [None, "c2", "c0"]
+
     @pytest.mark.parametrize(("by", "why"), [("", "x"), ("ann", " "), ("gate", "x")])
     def test_a_person_and_a_reason_are_required(self, ledger: DecisionLedger, by: str, why: str) -> None:
         with pytest.raises(DecisionError):
