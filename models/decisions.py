@@ -215,9 +215,9 @@ class DecisionLedger:
         Parameters
         ----------
         effective_ns : int, optional
-            When it begins to trade, in the *market's* time: a wall time later than the sessions of a recorded or simulated
-            market would overrule all later nights. By default at once, which is the latest time that any decision takes
-            effect (the open of the session after the last decided night).
+            When it begins to trade, in the *market's* time: a wall time later than the sessions of a recorded or
+            simulated market would overrule all later nights. By default at once, which is the latest time that any
+            decision takes effect (the open of the session after the last decided night).
 
         Raises
         ------
