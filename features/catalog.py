@@ -1,10 +1,14 @@
-"""The catalogue of raw features, written out: what each column is, in which unit, and how long it takes to be known."""
+"""The catalogue of features, written out: what each column is, in which unit, and how long it takes to be known."""
 
 from dataclasses import dataclass
 from typing import Final
 
 from features.aggressors import KIND_NAMES
+from features.assembler import RowAssembler
+from features.signals.columns import SIGNAL_COLUMNS
 from features.spec import CELLS, LEVELS, MIDDLE, FeatureSpec, forget_ns, span_name
+from marketdata.clock import NS_PER_DAY
+from marketdata.settings import Settings
 
 CKS_2014: Final = "Cont, Kukanov, Stoikov (2014). The price impact of order book events. J. Fin. Econometrics 12(1)."
 CCZ_2023: Final = "Cont, Cucuringu, Zhang (2023). Cross-impact of order flow imbalance. Quantitative Finance 23(10)."
@@ -49,7 +53,7 @@ class FeatureEntry:
 
 
 def catalogue(spec: FeatureSpec) -> tuple[FeatureEntry, ...]:
-    """Return one entry a column, in column order."""
+    """Return one entry a raw feature, in column order."""
     windows = spec.sampling.windows_ns
     entries = [*_book_entries(windows[-1]), *_window_entries(windows), *_flow_entries(windows), *_count_entries(spec)]
     if spec.time_of_day:
@@ -58,6 +62,47 @@ def catalogue(spec: FeatureSpec) -> tuple[FeatureEntry, ...]:
         entries.append(_instant("time_of_day_sin", "1", f"sin 2πu, u: {share}", needs_book=False))
         entries.append(_instant("time_of_day_cos", "1", f"cos 2πu, u: {share}", needs_book=False))
     return tuple(entries)
+
+
+def dataset_catalogue(settings: Settings) -> tuple[FeatureEntry, ...]:
+    """Return one entry a column of the dataset, in column order: raw, cross-instrument, slow."""
+    assembler = RowAssembler(settings)
+    slow = (_SLOW[name] for kind in assembler.kinds for name in SIGNAL_COLUMNS[kind])
+    return (*catalogue(assembler.spec), *_cross_entries(settings.sampling.windows_ns), *slow)
+
+
+def _cross_entries(windows: tuple[int, ...]) -> list[FeatureEntry]:
+    """Return the entries of what is made of other instruments' latest rows, which may be one longest window old."""
+    texts = {
+        "peer_return": ("bps", "mean over the peers of their latest mid_return_bps_{}"),
+        "peer_ofi": ("1", "mean over the peers of their latest ofi_best_{}"),
+        "peer_extreme": ("bps", "latest mid_return_bps_{} of the peer that moved most"),
+        "relative_return": ("bps", "own mid_return_bps_{} minus the peers' mean"),
+    }
+    return [
+        FeatureEntry(f"{family}_{span_name(ns)}", unit, text.format(span_name(ns)), "", ns, ns + windows[-1], False)
+        for family, (unit, text) in texts.items()
+        for ns in windows[: MIDDLE + 1]
+    ]
+
+
+def _slow(name: str, unit: str, formula: str, memory_days: int) -> tuple[str, FeatureEntry]:
+    return name, FeatureEntry(name, unit, formula, "", 0, memory_days * NS_PER_DAY, False)
+
+
+_SLOW: Final = dict(
+    (
+        _slow("options_unusual_score", "1", "(calls - puts) / sum of unusual premium under 30 days to expiry", 31),
+        _slow("options_volume_imbalance", "1", "(calls - puts) / sum of contracts of the latest snapshot", 2),
+        _slow("options_skew", "1", "implied volatility, 25-delta call - put, tenor nearest 30 days", 2),
+        _slow("options_atm_iv", "1", "implied volatility at the money, tenor nearest 30 days", 2),
+        _slow("social_sentiment", "1", "vote-weighted mean score of the newest posts of 24 h, at least 10", 2),
+        _slow("social_attention", "1", "log of posts in the last hour over the hourly mean of 24 h", 2),
+        _slow("onchain_flow_ratio", "1", "(out - in) / (out + in) of exchanges over the newest labelled transfers", 2),
+        _slow("onchain_flow_z", "1", "their mean against the transfers before, in standard errors", 31),
+    )
+)
+"""Slow signals: how far back the value reaches counts the session that it may be carried over."""
 
 
 def _instant(name: str, unit: str, formula: str, *, needs_book: bool = True) -> FeatureEntry:

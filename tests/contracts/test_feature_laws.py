@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from features.assembler import RowAssembler
-from features.catalog import catalogue
+from features.catalog import catalogue, dataset_catalogue
 from features.pipeline import FeaturePipeline, copy_state, session_pipeline
 from features.points import copy_points, empty_points, point_events, step_points
 from features.rows import FeatureRows
@@ -172,6 +172,12 @@ def test_cutting_the_stream_changes_no_point_event() -> None:
 
     assert pl.concat(parts).equals(whole)
     assert whole.get_column("kind").n_unique() == 4
+
+
+def test_the_catalogue_names_every_column_of_the_dataset_once() -> None:
+    config = settings(2)
+    assert tuple(entry.name for entry in dataset_catalogue(config)) == RowAssembler(config).columns
+    assert all(entry.unit and entry.formula for entry in dataset_catalogue(config))
 
 
 @pytest.fixture(scope="module")
