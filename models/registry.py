@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from marketdata.paths import DataRoot
-from models.bundle import Bundle, load_bundle
+from models.bundle import ARRAYS_FILE, MANIFEST_FILE, Bundle, load_bundle
+from models.bundle import bundle_sha256 as bundle_sha256_of
 from models.decisions import Champion, DecisionLedger
 from models.tracking import TAG_BUNDLE, TAG_MODEL, bound_to, init_tracking, log_bundle, tracking_client
 
@@ -81,8 +82,9 @@ def find_bundle(root: DataRoot, bundle_sha256: str) -> Path:
     if len(bundle_sha256) < 6:
         raise RegistryError(f"{bundle_sha256!r} is too short for a bundle's hash: give at least 6 characters")
     found: dict[str, Path] = {}
-    for folder in sorted(p for p in root.bundles.glob("*") if (p / "manifest.json").exists()):
-        digest = load_bundle(folder).sha256
+    for manifest in sorted(root.bundles.glob(f"*/{MANIFEST_FILE}")):
+        folder = manifest.parent
+        digest = bundle_sha256_of(manifest.read_bytes(), (folder / ARRAYS_FILE).read_bytes())
         if digest.startswith(bundle_sha256):
             found.setdefault(digest, folder)
     if len(found) != 1:
