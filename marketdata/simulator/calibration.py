@@ -22,13 +22,14 @@ class StrengthLine:
 
 
 STRENGTH_MAP: Final = (
-    StrengthLine(2.0, 2.219, 0.9989),
-    StrengthLine(2.0, 2.382, 1.0200),
-    StrengthLine(3.0, 3.068, 0.9878),
-    StrengthLine(2.0, 2.269, 1.0055),
-    StrengthLine(3.0, 3.050, 0.9817),
+    StrengthLine(2.0, 1.627, 1.0044),
+    StrengthLine(2.0, 1.514, 0.9815),
+    StrengthLine(3.0, 2.349, 1.0059),
+    StrengthLine(2.0, 1.576, 0.9948),
+    StrengthLine(3.0, 2.219, 0.9929),
 )
-"""By character."""
+"""By character: 20 sessions at strengths 0, 0.5, 1 and 2 of the map before, 15,000 round trips each; the standard error of a cost
+is about 0.02 units."""
 
 
 def informed_move_units(instrument: Instrument, strength: float) -> float:

@@ -254,7 +254,9 @@ def _open_book(book: MatchingBook, tape: Tape, state: npt.NDArray[np.uint64], fl
 
 
 @njit(cache=True)
-def _base_rates(book: MatchingBook, flow: Flow, rates: Float64, counts: Int64, step: int, value: float, fit: float) -> None:
+def _base_rates(
+    book: MatchingBook, flow: Flow, rates: Float64, counts: Int64, step: int, value: float, fit: float
+) -> None:
     """Fill the rates that do not decay, and count the orders that cancels can pick.
 
     ``counts`` holds, bids before asks, the orders at the best price, those behind it within the window, the stale ones
@@ -439,7 +441,10 @@ def run_flow(
             step += 1
             if step == steps:
                 return n, orders
-            if book.counters[BEST_BID] < 2 * DEPTH_LEVELS or book.counters[BEST_ASK] > book.level.shape[1] - 2 * DEPTH_LEVELS:
+            if (
+                book.counters[BEST_BID] < 2 * DEPTH_LEVELS
+                or book.counters[BEST_ASK] > book.level.shape[1] - 2 * DEPTH_LEVELS
+            ):
                 return PRICE_LEFT, orders
             fit = min(2.0, max(0.6, 1.0 + (flow.planned_rows[step] - n) / patience))
             continue
@@ -516,7 +521,15 @@ def run_flow(
             lots = _draw(state, flow.market_lots, flow.market_share)
             n = _market(book, tape, n, ts, sequence, 1 - side, min(lots, counts[6 + side]))
         elif kind == 16 or kind == 17:
-            n = _cancel(book, tape, n, ts, sequence, _pick_far(book, side, DEPTH_LEVELS + int(-15.0 * log(_uniform(state)))), False)
+            n = _cancel(
+                book,
+                tape,
+                n,
+                ts,
+                sequence,
+                _pick_far(book, side, DEPTH_LEVELS + int(-15.0 * log(_uniform(state)))),
+                False,
+            )
         elif kind == 18:
             buys = 0 if flow.informed[step] > 0 else 1
             lots = _draw(state, flow.informed_lots, flow.informed_share)

@@ -1,19 +1,23 @@
 """The oracle: the taker that knows the informed episodes, by whose profit the strength of a market is stated.
 
-For each episode it decides when its horizon lies centred on the repricing, buys at the ask (or sells at the bid) one path latency
-later, and goes out at the other side of the book when the horizon has passed; it pays the taker fee both times. The position
-spans the whole repricing, so there is no edge left to extend it for: the next repricing never begins within that horizon. It
-trades every episode, so its mean says what knowing the hidden state is worth: at a strength of 0 or less it is worth nothing.
+It knows when each repricing comes and which way it goes, and it is patient: in the last ``PATIENCE_S`` before the repricing it
+buys at the ask (or sells at the bid) as soon as the spread is below its median, at the latest when the repricing begins; from
+``SETTLE_S`` after its end it waits as long again for a narrow spread, and goes out at the other side. Each order arrives one path
+latency after its decision and pays the taker fee. It trades every episode, so its mean says what knowing the hidden state is
+worth, and patience is part of that: measured by an oracle that crosses whatever spread it finds, a market of strength 0 would
+still pay a model that chooses its moments. Holding more than one label horizon at a time would add nothing: the position
+spans the whole repricing, and the next one never begins before it is closed.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from marketdata.book import empty_book, fold_best
-from marketdata.clock import Session
+from marketdata.clock import NS_PER_S, Session
 from marketdata.events import F_LAST, EventArray, events_from_frame
 from marketdata.instruments import Instrument
 from marketdata.settings import Settings
@@ -22,6 +26,10 @@ from marketdata.simulator.session import simulate_session
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
+
+PATIENCE_S: Final = 10.0
+SETTLE_S: Final = 1.0
+PATIENCE_STEP_NS: Final = 100_000_000
 
 
 def as_events(ticks: pl.DataFrame) -> EventArray:
@@ -52,7 +60,7 @@ def median_spread_units(ts: Int64, best: Int64, close_ns: int) -> float:
 
 
 def oracle_round_trips(
-    ts: Int64, best: Int64, episodes: pl.DataFrame, instrument: Instrument, *, horizon_ns: int, latency_ns: int
+    ts: Int64, best: Int64, episodes: pl.DataFrame, instrument: Instrument, *, spread_units: float, latency_ns: int
 ) -> pl.DataFrame:
     """Return the oracle's round trips of one lot on one instrument's tape.
 
@@ -64,26 +72,31 @@ def oracle_round_trips(
         ``MarketTruth.episodes``.
     instrument : Instrument
         For its symbol and fee.
-    horizon_ns : int
-        How long a position is held; longer than a repricing takes.
+    spread_units : float
+        The median spread: anything below it is narrow.
     latency_ns : int
         From the decision to the venue, entry and exit alike.
 
     Returns
     -------
     pl.DataFrame
-        ``decision_ns, direction, entry_units, exit_units, gross_units, fee_units``, one row an episode.
+        ``decision_ns, closing_ns, direction, entry_units, exit_units, gross_units, fee_units``, one row an episode.
     """
     own = episodes.filter(pl.col("symbol") == instrument.symbol)
-    decision = (own["push_ns"].to_numpy() + own["end_ns"].to_numpy() - horizon_ns) // 2
+    push, end = own["push_ns"].to_numpy(), own["end_ns"].to_numpy()
     direction = own["direction"].to_numpy()
+    patience = int(PATIENCE_S * NS_PER_S)
+    settled = end + int(SETTLE_S * NS_PER_S)
+    decision = _first_narrow(ts, best, push - patience, push, spread_units)
+    closing = _first_narrow(ts, best, settled, settled + patience, spread_units)
     enter = quotes_at(ts, best, decision + latency_ns)
-    leave = quotes_at(ts, best, decision + horizon_ns + latency_ns)
+    leave = quotes_at(ts, best, closing + latency_ns)
     entry = np.where(direction > 0, enter[:, 2], enter[:, 0])
     exit_ = np.where(direction > 0, leave[:, 0], leave[:, 2])
     return pl.DataFrame(
         {
             "decision_ns": decision,
+            "closing_ns": closing,
             "direction": direction,
             "entry_units": entry,
             "exit_units": exit_,
@@ -91,6 +104,19 @@ def oracle_round_trips(
             "fee_units": 1e-6 * instrument.fees.taker_ppm * (entry + exit_),
         }
     )
+
+
+def _first_narrow(ts: Int64, best: Int64, first: Int64, last: Int64, spread_units: float) -> Int64:
+    """Return, for each window, the first of its moments at which the spread is below ``spread_units``, else its end."""
+    found = last.copy()
+    is_open = np.ones(len(first), dtype=bool)
+    for wait in range(0, int(np.max(last - first, initial=0)), PATIENCE_STEP_NS):
+        when = first + wait
+        now = quotes_at(ts, best, when)
+        is_narrow = is_open & (when < last) & (now[:, 2] - now[:, 0] < spread_units)
+        found[is_narrow] = when[is_narrow]
+        is_open &= ~is_narrow
+    return found
 
 
 def oracle_profit(settings: Settings, sessions: Sequence[Session]) -> pl.DataFrame:
@@ -106,17 +132,14 @@ def oracle_profit(settings: Settings, sessions: Sequence[Session]) -> pl.DataFra
         world = simulate_session(settings, session, index)
         for item in settings.instruments:
             ts, best = quotes(world.ticks[item.symbol])
+            spread = median_spread_units(ts, best, session.close_ns)
             trips = oracle_round_trips(
-                ts,
-                best,
-                world.truth.episodes,
-                item,
-                horizon_ns=settings.label.horizon_ns,
-                latency_ns=settings.latency.to_venue_ns,
+                ts, best, world.truth.episodes, item, spread_units=spread, latency_ns=settings.latency.to_venue_ns
             )
             moves = world.truth.episodes.filter(pl.col("symbol") == item.symbol)["move_units"]
-            spread = median_spread_units(ts, best, session.close_ns)
-            found.append(trips.with_columns(pl.lit(item.symbol).alias("symbol"), moves, pl.lit(spread).alias("spread_units")))
+            found.append(
+                trips.with_columns(pl.lit(item.symbol).alias("symbol"), moves, pl.lit(spread).alias("spread_units"))
+            )
     return pl.concat(found)
 
 

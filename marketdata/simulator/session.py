@@ -200,7 +200,9 @@ def _run_instrument(
         book = empty_matching_book(open_units - PRICE_WINDOW_UNITS, 2 * PRICE_WINDOW_UNITS, max_ids=rows + 1)
         written, orders = run_flow(book, tape, flow, state, session.open_ns, session.close_ns)
         if written == PRICE_LEFT:
-            raise ValueError(f"simulated {item.symbol} {session.date} moved more than {PRICE_WINDOW_UNITS} units in a session")
+            raise ValueError(
+                f"simulated {item.symbol} {session.date} moved more than {PRICE_WINDOW_UNITS} units in a session"
+            )
         if written != TAPE_FULL:
             return _Run(character, episodes, tape, written, orders)
         rows *= 2
