@@ -188,8 +188,8 @@ class StreamServer:
             self._unix_path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
-        """Return the server, started."""
-        return self.start()
+        """Return the server; it was started by :func:`serve_stream`."""
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

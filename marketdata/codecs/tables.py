@@ -96,11 +96,10 @@ def parse_table(
     try:
         frame = pl.read_csv(data, has_header=header, schema=dict(schema), infer_schema=False)
     except pl.exceptions.PolarsError as error:
-        raise _first_fault(data, origin, schema, header, nullable, error) from error
+        raise _first_fault(data, origin, schema, header, nullable) from error
     for name in schema:
         if name not in nullable and frame.get_column(name).null_count():
-            row = int(frame.get_column(name).is_null().arg_max() or 0)
-            raise SourceError(origin, "is empty", row=row + 1, field=name)
+            raise _first_fault(data, origin, schema, header, nullable)
     return frame
 
 
@@ -114,9 +113,7 @@ def _require_header(data: bytes, origin: str, schema: Schema) -> None:
         raise SourceError(origin, f"the header is {', '.join(found)}; expected {', '.join(schema)}")
 
 
-def _first_fault(
-    data: bytes, origin: str, schema: Schema, header: bool, nullable: Collection[str], error: Exception
-) -> SourceError:
+def _first_fault(data: bytes, origin: str, schema: Schema, header: bool, nullable: Collection[str]) -> SourceError:
     """Return the error for the first wrong cell, found by reading everything as text."""
     import csv
 
@@ -128,12 +125,13 @@ def _first_fault(
         if len(cells) != len(names):
             return SourceError(origin, f"has {len(cells)} fields, expected {len(names)}", row=row)
         for name, cell in zip(names, cells, strict=True):
-            if cell == "" and name in nullable:
-                continue
-            if not _parses(cell, schema[name]):
+            if cell == "":
+                if name not in nullable:
+                    return SourceError(origin, "is empty", row=row, field=name)
+            elif not _parses(cell, schema[name]):
                 kind = "an integer" if schema[name] == pl.Int64 else "a number"
                 return SourceError(origin, f"{cell!r} is not {kind}", row=row, field=name)
-    return SourceError(origin, f"cannot be parsed: {_one_line(error)}")
+    return SourceError(origin, "cannot be parsed as a comma-separated table")
 
 
 def _parses(cell: str, kind: pl.DataType) -> bool:
