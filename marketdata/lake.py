@@ -27,7 +27,12 @@ def published_assets(root: DataRoot) -> list[str]:
 
 
 def partition_files(
-    root: DataRoot, asset: str, *, symbols: Sequence[str] | None = None, first: date | None = None, last: date | None = None
+    root: DataRoot,
+    asset: str,
+    *,
+    symbols: Sequence[str] | None = None,
+    first: date | None = None,
+    last: date | None = None,
 ) -> list[str]:
     """Return the Parquet files of an asset, pruned by symbol and session, in (symbol, session) order."""
     base = root.path / "published" / asset
@@ -56,7 +61,8 @@ def connect(root: DataRoot) -> duckdb.DuckDBPyConnection:
         by_instrument = any(f"/{NO_INSTRUMENT}/" not in name for name in files)
         place = ", split_part(filename, '/', -3) AS instrument" if by_instrument else ""
         connection.execute(
-            f'CREATE VIEW "{asset}" AS SELECT * EXCLUDE (filename), CAST(split_part(filename, \'/\', -2) AS DATE) AS session{place} '
+            f'CREATE VIEW "{asset}" AS SELECT * EXCLUDE (filename), '
+            f"CAST(split_part(filename, '/', -2) AS DATE) AS session{place} "
             f"FROM read_parquet([{listed}], filename = true, union_by_name = true)"
         )
     return connection

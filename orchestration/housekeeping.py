@@ -1,5 +1,6 @@
 """Keeping a data root small and safe: ``flowsense gc``, ``backup`` and ``restore``."""
 
+import json
 import os
 import shutil
 import sqlite3
@@ -9,11 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from marketdata.paths import DataRoot
 from marketdata.settings import SettingsError
+
+if TYPE_CHECKING:
+    from models.decisions import DecisionLedger
 
 LEFT_OUT = ("staging", "logs", ".init.lock")
 """What a backup leaves out: half-written partitions, process logs, the lock."""
@@ -51,10 +56,12 @@ def garbage(root: DataRoot, keep_nights: int) -> list[Removal]:
         oldest = sessions[max(0, len(sessions) - settings.training.window_sessions)]
         for area in ("published", "quarantine"):
             found += [p for p in (root.path / area).glob("*/*/*") if (_as_date(p.name) or kept[0]) < oldest]
-        named = _named_bundles(DecisionLedger(root)) | _bundles_of(root, kept)
-        for folder in (root.bundles, root.folds):
-            if folder.exists():
-                found += [p for p in folder.iterdir() if not any(_belongs(p, sha) for sha in named)]
+        keys = _keys_of_nights(root, kept)
+        named = _named_hashes(DecisionLedger(root))
+        bundles = [p for p in sorted(root.bundles.glob("*")) if p.is_dir() and p.name not in keys]
+        found += [p for p in bundles if _bundle_hash(p) not in named]
+        since = min(root.night(day).stat().st_mtime for day in kept)
+        found += [p for p in root.folds.glob("*") if p.stat().st_mtime < since]
         found += [p for p in root.reports.glob("*.html") if (_as_date(p.stem) or kept[0]) < kept[0]]
     return [Removal(path, _size(path)) for path in sorted(found)]
 
@@ -87,13 +94,14 @@ def backup(root: DataRoot, archive: Path) -> int:
     archive.parent.mkdir(parents=True, exist_ok=True)
     partial = archive.with_name(archive.name + ".partial")
     try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with (
             tempfile.TemporaryDirectory() as scratch,
-            os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as raw,
+            os.fdopen(descriptor, "wb") as raw,
+            tarfile.open(fileobj=raw, mode="w:gz", compresslevel=3) as tar,
         ):
-            with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=3) as tar:
-                for path in _files(root.path):
-                    tar.add(_consistent(path, Path(scratch)), arcname=str(path.relative_to(root.path)), recursive=False)
+            for path in _files(root.path):
+                tar.add(_consistent(path, Path(scratch)), arcname=str(path.relative_to(root.path)), recursive=False)
         os.replace(partial, archive)
     finally:
         partial.unlink(missing_ok=True)
@@ -131,6 +139,34 @@ def restore(archive: Path, root: DataRoot) -> None:
         os.replace(partial, root.path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _named_hashes(ledger: "DecisionLedger") -> set[str]:
+    """Return every bundle hash that a decision record names, as champion or in the shadow."""
+    contents = [record.content for record in ledger.history()]
+    hashes = {content.get("bundle_sha256") for content in contents}
+    hashes |= {(content.get("shadow") or {}).get("bundle_sha256") for content in contents}
+    return {found for found in hashes if found}
+
+
+def _keys_of_nights(root: DataRoot, days: list[date]) -> set[str]:
+    """Return the store keys of every bundle that the nights evaluated or made."""
+    keys = set()
+    for day in days:
+        for path in (root.night(day) / "models").glob("*.json"):
+            summary = json.loads(path.read_text(encoding="utf-8"))
+            keys |= {fold["bundle_key"] for fold in summary["folds"]} | {summary["next"]["bundle_key"]}
+    return keys
+
+
+def _bundle_hash(folder: Path) -> str:
+    """Return the content hash of a stored bundle; empty for a damaged one, which nothing can name."""
+    from models.bundle import BundleError, load_bundle
+
+    try:
+        return load_bundle(folder).sha256
+    except BundleError:
+        return ""
 
 
 def _files(folder: Path) -> Iterator[Path]:

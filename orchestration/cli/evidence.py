@@ -3,7 +3,6 @@
 import getpass
 import json
 import sys
-import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,10 +62,8 @@ def champion(
         }
         out.print(json.dumps(values), markup=False)
         return
-    out.print(
-        f"{who.model}  bundle {who.bundle_sha256[:16]}  since {from_ns(who.since_ns):%Y-%m-%d %H:%M:%S} UTC  record {who.decided_by}",
-        markup=False,
-    )
+    since = f"{from_ns(who.since_ns):%Y-%m-%d %H:%M:%S} UTC"
+    out.print(f"{who.model}  bundle {who.bundle_sha256[:16]}  since {since}  record {who.decided_by}", markup=False)
 
 
 def promote(
@@ -80,17 +77,14 @@ def promote(
     from models.decisions import DecisionLedger
 
     root, _ = chosen(context).open()
-    matches = [f for f in sorted(root.bundles.glob("*")) if f.is_dir() and _bundle_hash(f).startswith(bundle)]
+    stored = [load_bundle(folder) for folder in sorted(root.bundles.glob("*")) if folder.is_dir()]
+    matches = [found for found in stored if bundle and found.sha256.startswith(bundle)]
     if len(matches) != 1:
         raise SettingsError(f"{root.bundles}: {len(matches)} bundles begin with {bundle!r}; give the hash of one")
-    found = load_bundle(matches[0])
-    record = DecisionLedger(root).promote(
-        found.manifest.model, found.sha256, time.time_ns(), by=by or getpass.getuser(), why=why
-    )
+    model, digest = matches[0].manifest.name, matches[0].sha256
+    record = DecisionLedger(root).promote(model, digest, by=by or getpass.getuser(), why=why)
     _project(context)
-    out.print(
-        f"record {record.sequence}: {found.manifest.model} {found.sha256[:16]} is champion from now on", markup=False
-    )
+    out.print(f"record {record.sequence}: {model} {digest[:16]} is champion from now on", markup=False)
 
 
 def rollback(
@@ -104,16 +98,11 @@ def rollback(
 
     root, _ = chosen(context).open()
     ledger = DecisionLedger(root)
-    # A champion may have been decided for a session that has not opened yet; what is rolled back is the latest.
-    present = ledger.champion_at()
-    moment = max(time.time_ns(), present.since_ns) if present else time.time_ns()
-    record = ledger.rollback(moment, by=by or getpass.getuser(), why=why, to_nobody=to_nobody)
+    record = ledger.rollback(by=by or getpass.getuser(), why=why, to_nobody=to_nobody)
     _project(context)
     who = ledger.champion_at()
-    out.print(
-        f"record {record.sequence}: {f'{who.model} {who.bundle_sha256[:16]} trades again' if who else 'nobody trades'}",
-        markup=False,
-    )
+    outcome = f"{who.model} {who.bundle_sha256[:16]} trades again" if who else "nobody trades"
+    out.print(f"record {record.sequence}: {outcome}", markup=False)
 
 
 def predict(
@@ -150,11 +139,6 @@ def features_list(
             out.print(json.dumps(asdict(entry)), markup=False)
         else:
             out.print(f"{entry.name:<24} {entry.unit:<8} {entry.formula}", markup=False)
-
-
-def _bundle_hash(folder: Path) -> str:
-    manifest = folder / "bundle.sha256"
-    return manifest.read_text(encoding="ascii").strip() if manifest.exists() else folder.name
 
 
 def _project(context: typer.Context) -> None:

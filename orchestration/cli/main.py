@@ -32,7 +32,7 @@ def choose_root(
         str, typer.Option(help="Source whose default root is meant when --root is not given.")
     ] = "simulated",
 ) -> None:
-    """A scheduled MLOps and experiment platform for market microstructure."""
+    """Choose the data root that the command works on."""
     context.obj = Choice(root, source)
 
 
@@ -42,10 +42,9 @@ for module in (nights, data, evidence, live, house):
 
 def expected_errors() -> tuple[type[Exception], ...]:
     """Return the errors that a person can mend: shown as one line, exit code 2."""
-    from marketdata.sources import SourceError
-
     from marketdata.lake import LakeError
     from marketdata.partitions import PartitionMissing, PartitionQuarantined
+    from marketdata.sources import SourceError
     from models.bundle import BundleError
     from models.decisions import DecisionError
     from orchestration.up import PortTaken

@@ -53,8 +53,8 @@ def nightly(
     ] = False,
 ) -> None:
     """Run one night: ingest the session, train, decide, trade on paper, report. Default: the next session not yet decided."""
-    from orchestration.initialise import initialise
     from orchestration.hashes import night_hashes
+    from orchestration.initialise import initialise
     from orchestration.night import run_night
     from orchestration.summary import print_summary
 

@@ -11,7 +11,12 @@ from marketdata.environment import TELEMETRY_OFF
 
 def python(code: str, **env: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **env}, cwd=env.get("PWD")
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **env},
+        cwd=env.get("PWD"),
     )
     return done.stdout.strip()
 

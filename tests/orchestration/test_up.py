@@ -32,7 +32,9 @@ def wait_for(condition, seconds: float = 10.0) -> bool:
     return False
 
 
-def test_stopping_leaves_no_process_even_of_services_that_ignore_signals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_leaves_no_process_even_of_services_that_ignore_signals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("orchestration.up.INT_GRACE_S", 0.5)
     monkeypatch.setattr("orchestration.up.TERM_GRACE_S", 0.5)
     before = children()
