@@ -20,7 +20,7 @@ HOUR_MS = 3_600_000
 
 
 def lobster_lines(rows: int, levels: int, seed: int) -> tuple[list[str], list[str]]:
-    """A random order book, far deeper than what is recorded of it: messages inside the window, and the top levels after each.
+    """A random book, far deeper than what is recorded of it: messages inside the window, and the top levels after each.
 
     As in the real files, an order that is outside the window gives no message, and levels come back into it.
     """
@@ -115,7 +115,7 @@ def write_crypto(folder: Path, *, hours: int = 48, skip: tuple[int, ...] = ()) -
     posts = [
         "id,source,ts,title,text,model_polarity,model_probs_json",
         "news_1,news,2025-12-30 10:00:00.000000,Bitcoin and Ethereum rise,More &amp; more,,",
-        "reddit_2,r/Bitcoin,2025-12-30 11:00:00.000000,What is a wallet?,&#32; submitted by &#32; u/user [link] [comments],,",
+        "reddit_2,r/Bitcoin,2025-12-30 11:00:00.000000,What is a wallet?,submitted by &#32; u/user [link] [comments],,",
         "backfill_3,news,2025-12-30 12:00:00.000000,Analysts bullish on Bitcoin's long-term outlook,,,",
     ]
     put("social/btc_news_reddit_2025_2026/items.csv.gz", posts)

@@ -124,7 +124,7 @@ def test_five_months_are_read_whole_and_pass_every_audit(shared_data: Path) -> N
 
 @pytest.mark.realdata
 def test_option_volumes_give_the_unusual_rows_that_the_rule_counts(shared_data: Path) -> None:
-    """R11: z of volume against the contract's previous 30 daily rows (10 at least) above 3, and more than 100,000 dollars."""
+    """R11: z of volume against the contract's 30 rows before (10 at least) above 3, and more than 100,000 dollars."""
     chains = pl.concat([deribit.read_month(path) for path in deribit.find_files([shared_data])]).sort(
         "contract", "ts_known"
     )

@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 from marketdata.book import empty_book, fold_best
-from marketdata.codecs import lean
 from marketdata.codecs.tables import SourceError
 from marketdata.events import ASK, BID, F_CROSSED, NONE, QUOTE, TRADE
 from marketdata.instruments import BookKind
