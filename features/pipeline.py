@@ -6,10 +6,10 @@ from functools import cached_property
 
 import numpy as np
 
-from features.kernel import NEED_GROW, Plan, fold_events
+from features.kernel import NEED_GROW, fold_events
 from features.rows import KEY_COLUMNS, FeatureRows
 from features.spec import FeatureSpec
-from features.state import S_COUNTER, FeatureState, copy_state, empty_state, grow_ring
+from features.state import S_COUNTER, FeatureState, Plan, copy_state, empty_state, grow_ring
 from marketdata.clock import Session
 from marketdata.events import EventArray
 from marketdata.instruments import BookKind, Instrument

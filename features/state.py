@@ -59,6 +59,19 @@ NEVER: Final = np.iinfo(np.int64).min
 """A time before all times."""
 
 
+class Plan(NamedTuple):
+    """The settings of the fold in the form the kernel takes: spans in ns, decays per second, flags as 0 or 1."""
+
+    windows: Int64
+    decays: Float64
+    every: int
+    open_ns: int
+    close_ns: int
+    tick_units: int
+    has_book: int
+    time_of_day: int
+
+
 class FeatureState(NamedTuple):
     """State of the feature fold of one instrument, with W windows, D decays, L levels and C total columns.
 
