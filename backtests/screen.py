@@ -8,18 +8,19 @@ the drawdown ladder, quotes between two rows (the last close of a session uses t
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from features.dataset import Dataset
+from marketdata.clock import NS_PER_DAY, Session
 from marketdata.settings import Settings
 from models.forecast import FORECAST_DTYPE, ForecastArray
 from trading.config import ENDING_NS, last_entry_ns, taker_strategy
 from trading.ledger import share_ceil
-from trading.strategies import T_EXIT_TICKS, T_HORIZON, T_MARGIN, entry_decision, round_trip_cost, stays_in
+from trading.strategies import T_EXIT_TICKS, T_HORIZON, T_MARGIN, entry_decision, stays_in
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -167,11 +168,12 @@ class Screen:
 
     dataset: Dataset
     clock: Clock
-    _rows: Int64
-    _inst: Int64
+    _columns: "_Columns"
     _times: Int64
+    _inst: Int64
     _ints: Int64
     _floats: Float64
+    _response_ns: int
 
     @classmethod
     def build(cls, dataset: Dataset, settings: Settings, *, edge_margin: float | None = None) -> "Screen":
@@ -180,33 +182,32 @@ class Screen:
         ``edge_margin`` stands in for the settings' margin (to choose it on training rows).
         """
         clock = evidence_clock(dataset, settings.gate.clock_ns)
-        slot_of = np.full(max((i.instrument_id for i in dataset.instruments), default=0) + 1, -1, np.int64)
-        inst = np.zeros((len(dataset.instruments), 5), np.int64)
+        inst = np.zeros((len(dataset.instruments), 4), np.int64)
+        slot_of = np.zeros(max((i.instrument_id for i in dataset.instruments), default=0) + 1, np.int64)
         for slot, item in enumerate(dataset.instruments):
             slot_of[item.instrument_id] = slot
-            inst[slot] = (item.unit_nanos, item.fees.taker_ppm, item.tick_units, item.instrument_id, item.is_traded)
-        rows = np.empty((len(dataset), 10), np.int64)
-        columns = ("ts_recv", "arrive_ns", "bid_units", "ask_units")
-        entries = ("entry_bid_units", "entry_ask_units", "entry_bid_lots", "entry_ask_lots")
-        for k, name in enumerate((*columns, *entries)):
-            rows[:, k] = getattr(dataset, name)
-        rows[:, 8] = slot_of[dataset.instrument_id]
-        rows[:, 9] = dataset.session
-        times = np.array(
-            [
-                (last_entry_ns(settings, s), s.close_ns - ENDING_NS, f, b, n)
-                for s, f, b, n in zip(dataset.sessions, clock.first, clock.start, clock.length, strict=True)
-            ],
-            np.int64,
-        ).reshape(-1, 5)
-        latency = settings.latency
-        some = dataset.sessions[0] if dataset.sessions else None
-        ints = floats = np.zeros(1)
-        if some is not None:
-            strategy = taker_strategy(settings, some, edge_margin=edge_margin)
-            ints, floats = np.array(strategy.ints, np.int64), np.array(strategy.floats, np.float64)
-        own = np.array([latency.inference_ns, latency.response_ns, clock.period_ns], np.int64)
-        return cls(dataset, clock, rows, inst, times, np.concatenate([own, ints.astype(np.int64)]), floats)
+            inst[slot] = (item.unit_nanos, item.fees.taker_ppm, item.tick_units, item.instrument_id)
+        times = _session_times(dataset, clock, settings)
+        own = dataset.sessions[0] if dataset.sessions else Session(settings.start_date, 0, NS_PER_DAY)
+        strategy = taker_strategy(settings, own, edge_margin=edge_margin)
+        floats = np.array(strategy.floats, np.float64)
+        slots = slot_of[dataset.instrument_id]
+        traded = np.array([i.is_traded for i in dataset.instruments] or [True])
+        bid, ask = dataset.bid_units, dataset.ask_units
+        cost = (ask - bid) + 2.0 * inst[slots, 1] * 1e-6 * 0.5 * (bid + ask)
+        late = dataset.ts_recv > times[dataset.session, 0]
+        closed_to_entry = late | (bid > ask) | ~traded[slots]
+        columns = _Columns(
+            slots.astype(np.int8),
+            dataset.ts_recv,
+            dataset.ts_recv + settings.latency.inference_ns,
+            dataset.arrive_ns,
+            np.where(closed_to_entry, np.inf, cost * (1.0 + floats[T_MARGIN])),
+            np.stack([bid, ask, dataset.entry_bid_units, dataset.entry_ask_units], axis=1),
+            np.stack([dataset.entry_bid_lots, dataset.entry_ask_lots], axis=1),
+        )
+        ints = np.array(strategy.ints, np.int64)
+        return cls(dataset, clock, columns, times, inst, ints, floats, settings.latency.response_ns)
 
     def run(self, forecasts: ForecastArray, source: Int64 | None = None) -> ScreenResult:
         """Trade forecasts, one a row of the dataset.
@@ -218,23 +219,61 @@ class Screen:
         source : int64 array, shape (n,), optional
             Row whose forecast each row gets in place of its own (control shifts); its time stays the row's.
         """
-        values = np.empty((len(forecasts), 4), np.float64)
-        for k, name in enumerate(("p_down", "p_flat", "p_up", "edge_units")):
-            values[:, k] = forecasts[name]
-        return self.run_values(values, source)
+        return self.run_values(forecast_values(forecasts), source)
 
     def run_values(self, values: Float64, source: Int64 | None = None) -> ScreenResult:
-        """Trade forecasts given as columns p_down, p_flat, p_up, edge; see :meth:`run`."""
+        """Trade forecasts in the form of :func:`forecast_values`; see :meth:`run`."""
         pnl = np.zeros(len(self.clock.ts_ns), np.int64)
-        trips = np.zeros(len(values) // 2 + len(self._inst) * max(len(self.clock.days), 1) + 1, TRIP_DTYPE)
+        most = len(values) // 2 + len(self._inst) * max(len(self.clock.days), 1) + 1
+        trips = np.empty(most, TRIP_DTYPE)
         counts = np.zeros(2, np.int64)
-        used = source if source is not None else np.zeros(0, np.int64)
-        n = _screen(
-            self._rows, self._inst, self._times, self._ints[:3], self._ints[3:], self._floats, values, used, pnl, trips, counts
-        )
+        own = source if source is not None else np.zeros(0, np.int64)
+        period, response = self.clock.period_ns, self._response_ns
+        columns, times, inst = self._columns, self._times, self._inst
+        n = _screen(columns, times, inst, self._ints, self._floats, response, period, values, own, pnl, trips, counts)
         money = pnl / 1e9
         day_pnl = np.bincount(self.clock.day, weights=money, minlength=len(self.clock.days))
-        return ScreenResult(self.clock, money, day_pnl, trips[:n], int(counts[0]), int(counts[1]))
+        return ScreenResult(self.clock, money, day_pnl, trips[:n].copy(), int(counts[0]), int(counts[1]))
+
+
+class _Columns(NamedTuple):
+    """The dataset's rows as the kernel reads them.
+
+    ``entry_above`` is the edge that an entry must exceed, infinite where none is allowed; ``quotes`` are bid and ask at the row
+    and at its ``arrive_ns``, ``lots`` those at ``arrive_ns``.
+    """
+
+    slot: npt.NDArray[np.int8]
+    ts_recv: Int64
+    due_ns: Int64
+    arrive_ns: Int64
+    entry_above: Float64
+    quotes: Int64
+    lots: Int64
+
+
+def _session_times(dataset: Dataset, clock: Clock, settings: Settings) -> Int64:
+    """Return one row a session: last entry, end of trading, first interval, its start, intervals, first row, row after last,
+    whether trading goes on into the next session.
+
+    Sessions that follow each other without a break (markets that never close) are one trading span.
+    """
+    times = np.zeros((max(len(dataset.sessions), 1), 8), np.int64)
+    for s in range(len(dataset.sessions) - 1, -1, -1):
+        session = dataset.sessions[s]
+        rows = np.flatnonzero(dataset.session == s)
+        goes_on = s + 1 < len(dataset.sessions) and dataset.sessions[s + 1].open_ns == session.close_ns
+        last, end = last_entry_ns(settings, session), session.close_ns - ENDING_NS
+        if goes_on:
+            last, end = times[s + 1, :2]
+        begin, after = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
+        times[s] = (last, end, clock.first[s], clock.start[s], clock.length[s], begin, after, goes_on)
+    return times
+
+
+def forecast_values(forecasts: ForecastArray) -> Float64:
+    """Return p_down, p_flat, p_up and edge as columns, shape (n, 4)."""
+    return np.stack([forecasts[k].astype(np.float64) for k in ("p_down", "p_flat", "p_up", "edge_units")], axis=1)
 
 
 def screen(
@@ -265,39 +304,8 @@ _ENTRY_NS: Final = 5
 _ENTRY_ROW: Final = 6
 _ENTRY_PRICE: Final = 7
 _LOTS: Final = 8
-_BID: Final = 9
-_ASK: Final = 10
-_CAPPED: Final = 11
-
-
-@njit(cache=True)
-def _close(
-    book: Int64,
-    inst: Int64,
-    time: Int64,
-    period: int,
-    pnl: Int64,
-    trip: npt.NDArray[np.void],
-    at: int,
-    price: int,
-    row: int,
-) -> None:
-    """Book a finished round trip: into the interval in which it ended, and as a row of its own."""
-    trip.entry_ns = book[_ENTRY_NS]  # type: ignore[attr-defined]  # a record inside numba
-    trip.exit_ns = at  # type: ignore[attr-defined]  # as above
-    trip.entry_units = book[_ENTRY_PRICE]  # type: ignore[attr-defined]  # as above
-    trip.exit_units = price  # type: ignore[attr-defined]  # as above
-    trip.lots = book[_LOTS]  # type: ignore[attr-defined]  # as above
-    trip.gross_nanos = book[_CASH] + book[_FEES]  # type: ignore[attr-defined]  # as above
-    trip.fee_nanos = book[_FEES]  # type: ignore[attr-defined]  # as above
-    trip.entry_row = book[_ENTRY_ROW]  # type: ignore[attr-defined]  # as above
-    trip.exit_row = row  # type: ignore[attr-defined]  # as above
-    trip.instrument_id = inst[3]  # type: ignore[attr-defined]  # as above
-    trip.capped = book[_CAPPED]  # type: ignore[attr-defined]  # as above
-    where = time[2] + min(max((at - 1 - time[3]) // period, 0), time[4] - 1)
-    pnl[where] += book[_CASH]
-    book[_CASH] = 0
-    book[_FEES] = 0
+_LAST: Final = 9
+_CAPPED: Final = 10
 
 
 @njit(cache=True)
@@ -310,98 +318,118 @@ def _trade(book: Int64, inst: Int64, side: int, lots: int, price: int) -> None:
 
 
 @njit(cache=True)
+def _book_trip(book: Int64, number: int, side: int, at: int, price: int, row: int, trip: Any) -> int:
+    """Write a finished round trip and return what it earned."""
+    earned = book[_CASH]
+    trip.entry_ns = book[_ENTRY_NS]
+    trip.exit_ns = at
+    trip.entry_units = book[_ENTRY_PRICE]
+    trip.exit_units = price
+    trip.lots = book[_LOTS]
+    trip.gross_nanos = earned + book[_FEES]
+    trip.fee_nanos = book[_FEES]
+    trip.entry_row = book[_ENTRY_ROW]
+    trip.exit_row = row
+    trip.instrument_id = number
+    trip.side = side
+    trip.capped = book[_CAPPED]
+    book[_CASH] = 0
+    book[_FEES] = 0
+    return earned
+
+
+@njit(cache=True)
+def _interval(time: Int64, period: int, at: int) -> int:
+    return time[2] + min(max((at - 1 - time[3]) // period, 0), time[4] - 1)
+
+
+@njit(cache=True)
 def _screen(
-    rows: Int64,
-    inst: Int64,
+    columns: _Columns,
     times: Int64,
-    own: Int64,
+    inst: Int64,
     ints: Int64,
     floats: Float64,
+    response: int,
+    period: int,
     values: Float64,
     source: Int64,
     pnl: Int64,
-    trips: npt.NDArray[np.void],
+    trips: Any,
     counts: Int64,
 ) -> int:
-    slots = len(inst)
-    books = np.zeros((slots, 12), np.int64)
-    inference, response, period = own[0], own[1], own[2]
+    slots, recv, due, arrive = columns.slot, columns.ts_recv, columns.due_ns, columns.arrive_ns
+    above, quotes, lots_there = columns.entry_above, columns.quotes, columns.lots
+    books = np.zeros((len(inst), 11), np.int64)
     shifted = len(source) > 0
     done = 0
-    session = -1
-    ended = False
-    for i in range(len(rows) + 1):
-        fresh = i == len(rows) or rows[i, 9] != session
-        if session >= 0 and not ended and (fresh or rows[i, 0] + inference >= times[session, 1]):
-            for k in range(slots):
-                book = books[k]
-                if book[_POSITION] != 0:
-                    side = 1 if book[_POSITION] > 0 else -1
-                    price = book[_BID] if side > 0 else book[_ASK]
-                    _trade(book, inst[k], -side, abs(book[_POSITION]), price)
-                    trips[done].side = side
-                    _close(book, inst[k], times[session], period, pnl, trips[done], times[session, 1], price, -1)
-                    done += 1
-                book[_BUSY] = 0
-            ended = True
-        if i == len(rows):
-            break
-        if fresh:
-            session = rows[i, 9]
-            ended = rows[i, 0] + inference >= times[session, 1]
-        slot = rows[i, 8]
-        book = books[slot]
-        bid, ask = rows[i, 2], rows[i, 3]
-        book[_BID] = bid
-        book[_ASK] = ask
-        due = rows[i, 0] + inference
-        if ended or due < book[_BUSY] or inst[slot, 4] == 0:
-            continue
-        value = values[source[i] if shifted else i]
-        position = book[_POSITION]
-        taker = inst[slot, 1]
-        if position != 0:
-            if rows[i, 0] < book[_EXPIRY] or bid > ask:
+    for s in range(len(times)):
+        time = times[s]
+        books[:, _LAST] = -1
+        for i in range(time[5], time[6]):
+            if due[i] >= time[1]:
+                break
+            slot = slots[i]
+            book = books[slot]
+            book[_LAST] = i
+            if due[i] < book[_BUSY]:
                 continue
-            if rows[i, 0] <= times[session, 0] and stays_in(value[3], position, bid, ask, taker, floats):
-                book[_EXPIRY] = rows[i, 0] + ints[T_HORIZON]
+            place = source[i] if shifted else i
+            position = book[_POSITION]
+            if position == 0:
+                if abs(values[place, 3]) <= above[i]:
+                    continue
+                others = 0
+                for k in range(len(inst)):
+                    if k != slot and (books[k, _POSITION] != 0 or due[i] < books[k, _BUSY]):
+                        others += 1
+                unit, taker = inst[slot, 0], inst[slot, 1]
+                bid, ask = quotes[i, 0], quotes[i, 1]
+                side, lots, capped = entry_decision(values[place], bid, ask, taker, unit, others, ints, floats)
+                if lots == 0:
+                    continue
+                counts[0] += 1
+                counts[1] += capped
+                book[_EXPIRY] = recv[i] + ints[T_HORIZON]
+                book[_BUSY] = arrive[i] + response
+                price = quotes[i, 3] if side > 0 else quotes[i, 2]
+                there = lots_there[i, 1] if side > 0 else lots_there[i, 0]
+                if there > 0 and (price <= ask if side > 0 else price >= bid):
+                    lots = min(lots, there)
+                    _trade(book, inst[slot], side, lots, price)
+                    book[_ENTRY_NS] = arrive[i]
+                    book[_ENTRY_ROW] = i
+                    book[_ENTRY_PRICE] = price
+                    book[_LOTS] = lots
+                    book[_CAPPED] = capped
+                continue
+            bid, ask = quotes[i, 0], quotes[i, 1]
+            if recv[i] < book[_EXPIRY] or bid > ask:
+                continue
+            if recv[i] <= time[0] and stays_in(values[place, 3], position, bid, ask, inst[slot, 1], floats):
+                book[_EXPIRY] = recv[i] + ints[T_HORIZON]
                 continue
             side = 1 if position > 0 else -1
             through = ints[T_EXIT_TICKS] * inst[slot, 2]
-            price = rows[i, 4] if side > 0 else rows[i, 5]
-            there = rows[i, 6] if side > 0 else rows[i, 7]
-            book[_BUSY] = rows[i, 1] + response
-            reachable = price >= bid - through if side > 0 else price <= ask + through
-            if there > 0 and reachable:
+            price = quotes[i, 2] if side > 0 else quotes[i, 3]
+            there = lots_there[i, 0] if side > 0 else lots_there[i, 1]
+            book[_BUSY] = arrive[i] + response
+            if there > 0 and (price >= bid - through if side > 0 else price <= ask + through):
                 _trade(book, inst[slot], -side, min(abs(position), there), price)
                 if book[_POSITION] == 0:
-                    trips[done].side = side
-                    _close(book, inst[slot], times[session], period, pnl, trips[done], rows[i, 1], price, i)
+                    where = _interval(time, period, arrive[i])
+                    pnl[where] += _book_trip(book, inst[slot, 3], side, arrive[i], price, i, trips[done])
                     done += 1
+        if time[7] != 0:
             continue
-        if rows[i, 0] > times[session, 0] or bid > ask:
-            continue
-        if abs(value[3]) <= round_trip_cost(bid, ask, taker) * (1.0 + floats[T_MARGIN]):
-            continue
-        others = 0
-        for k in range(slots):
-            if k != slot and (books[k, _POSITION] != 0 or due < books[k, _BUSY]):
-                others += 1
-        side, lots, capped = entry_decision(value, bid, ask, taker, inst[slot, 0], others, ints, floats)
-        if lots == 0:
-            continue
-        counts[0] += 1
-        counts[1] += capped
-        book[_EXPIRY] = rows[i, 0] + ints[T_HORIZON]
-        book[_BUSY] = rows[i, 1] + response
-        price = rows[i, 5] if side > 0 else rows[i, 4]
-        there = rows[i, 7] if side > 0 else rows[i, 6]
-        if there > 0 and (price <= ask if side > 0 else price >= bid):
-            lots = min(lots, there)
-            _trade(book, inst[slot], side, lots, price)
-            book[_ENTRY_NS] = rows[i, 1]
-            book[_ENTRY_ROW] = i
-            book[_ENTRY_PRICE] = price
-            book[_LOTS] = lots
-            book[_CAPPED] = capped
+        for slot in range(len(inst)):
+            book = books[slot]
+            book[_BUSY] = 0
+            if book[_POSITION] != 0 and book[_LAST] >= 0:
+                side = 1 if book[_POSITION] > 0 else -1
+                price = quotes[book[_LAST], 0] if side > 0 else quotes[book[_LAST], 1]
+                _trade(book, inst[slot], -side, abs(book[_POSITION]), price)
+                where = _interval(time, period, time[1])
+                pnl[where] += _book_trip(book, inst[slot, 3], side, time[1], price, -1, trips[done])
+                done += 1
     return done
