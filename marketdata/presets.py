@@ -19,6 +19,7 @@ from marketdata.codecs import bars, deribit, lean, lobster, reddit, whales
 from marketdata.codecs.tables import SourceError
 from marketdata.instruments import BookKind, Fees, Instrument
 from marketdata.settings import (
+    GateSettings,
     LabelSettings,
     LatencySettings,
     RiskSettings,
@@ -239,7 +240,7 @@ def _crypto_2026(folder: Path, sessions: int | None) -> Settings:
         sampling=SamplingSettings(
             every_events=bars.EVENTS_PER_BAR,
             windows_ns=(6 * hour, 24 * hour, 72 * hour),
-            decays_per_s=(1 / 3_600, 1 / 21_600, 1 / 86_400),
+            decays_per_s=(1 / 3_600, 1 / 14_400, 1 / 43_200),  # the slowest is forgotten within the warm-up
             warmup_sessions=4,
         ),
         label=LabelSettings(horizon_ns=hour, max_gap_ns=2 * hour),
@@ -251,6 +252,7 @@ def _crypto_2026(folder: Path, sessions: int | None) -> Settings:
         ),
         strategy=StrategySettings(order_lots=100, max_position_lots=500),
         risk=RiskSettings(max_order_lots=500, max_position_lots=1_000),
+        gate=GateSettings(clock_ns=hour),
     )
 
 
