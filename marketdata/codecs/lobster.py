@@ -179,10 +179,31 @@ def _put(out: EventArray, n: int, ts: int, action: int, side: int, price: int, s
 
 
 @njit(cache=True)
+def _agrees(book: BookState, row: npt.NDArray[np.int64], s: int) -> bool:
+    """Return whether a side of the book is exactly what a recorded row shows."""
+    offset = 2 if s == 0 else 0
+    n = book.count[s]
+    known = 0
+    for j in range(len(row) // 4):
+        if row[4 * j + offset + 1] <= 0:
+            break
+        known += 1
+        if (
+            j >= n
+            or book.price[s, n - 1 - j] != row[4 * j + offset]
+            or book.size[s, n - 1 - j] != row[4 * j + offset + 1]
+        ):
+            return False
+    return known == n
+
+
+@njit(cache=True)
 def _reconcile(book: BookState, row: npt.NDArray[np.int64], ts: int, out: EventArray, n: int) -> int:
     """Make the book equal to a recorded row; write the LEVEL rows that do it; return the next free row of ``out``."""
     levels = len(row) // 4
     for s in range(2):
+        if _agrees(book, row, s):
+            continue
         offset = 2 if s == 0 else 0
         event_side = 1 if s == 0 else -1
         k = book.count[s] - 1
