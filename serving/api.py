@@ -1,8 +1,8 @@
 """The prediction API: health, champion, predictions; strict about what comes in, a reason with every refusal.
 
 Nothing here listens; ``uvicorn`` does, on 127.0.0.1. Features go by position, in the order that ``/v1/champion`` gives.
-``null`` means "not known" and is taken only where a value can be unknown once a session runs (slow signals and what
-other instruments did); NaN and infinities are refused everywhere.
+``null`` means "not known" and is taken where a row of a running session can lack a value (windows, other instruments,
+slow signals), not for what the book and the clock say at that moment; NaN and infinities are refused everywhere.
 """
 
 import time

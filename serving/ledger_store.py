@@ -81,7 +81,7 @@ class LedgerSession:
 
 
 class LedgerStore:
-    """The writer of a ledger; one process writes, any number read.
+    """A writer of a ledger. The night and the live executor may write at once, each its own sessions; any number read.
 
     Parameters
     ----------
@@ -125,6 +125,12 @@ class LedgerStore:
     def finish(self, session_id: str, status: str) -> None:
         """Write how the session ended (``closed``, ``stopped``, ``replaced``, ``failed: …``)."""
         self._database.execute("UPDATE sessions SET status = ? WHERE session_id = ?", (status, session_id))
+
+    def mark_interrupted(self, prefix: str) -> None:
+        """Mark sessions whose id begins so and that still count as running: their writer was killed."""
+        self._database.execute(
+            "UPDATE sessions SET status = 'interrupted' WHERE status = 'running' AND session_id LIKE ?", (prefix + "%",)
+        )
 
     def append(self, session_id: str, rows: Journal) -> None:
         """Add journal rows to the session, all of them or none."""

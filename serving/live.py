@@ -21,7 +21,8 @@ from marketdata.settings import Settings
 from serving.champion import ChampionWatch
 from serving.executor import BANNERS
 from serving.heartbeat import write_heartbeat
-from serving.live_session import LiveSession, OnNewChampion
+from serving.ledger_store import LedgerStore
+from serving.live_session import LIVE_PREFIX, LiveSession, OnNewChampion
 
 LOG: Final = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 1.0
@@ -88,7 +89,9 @@ class LiveTrader:
             self._session = None
 
     def beat(self, connected: bool) -> None:
-        """Write the heartbeat."""
+        """Write the heartbeat and keep the account."""
+        if self._session is not None:
+            self._session.keep_account()
         facts = self._session.facts() if self._session is not None else {"mode": None, "session": None}
         banner = BANNERS.get(str(facts["mode"]), "NOT TRADING")
         write_heartbeat(self.root, {**facts, "banner": banner, "reason": self._reason, "stream_connected": connected})
@@ -160,6 +163,9 @@ def run_live(
     settings = settings or root.settings()
     stop = stop or threading.Event()
     trader = LiveTrader(root, settings, allow_shadow, on_new_champion, say)
+    ledger = LedgerStore(root.ledger_database, {})
+    ledger.mark_interrupted(LIVE_PREFIX)
+    ledger.close()
     opened = open_stream or (lambda: SocketFeed(host, port, next_index=OLDEST))
     reader = _Reader(opened, say)
     looked, heard = -LOOK_EVERY_S, time.monotonic()

@@ -27,6 +27,8 @@ from trading.journal import FILL
 
 OnNewChampion = Literal["flatten", "hold"]
 
+LIVE_PREFIX: Final = "live-"
+"""How the ids of live sessions begin; a night's paper sessions begin with their date."""
 SETTLE_NS: Final = 1 * NS_PER_S
 """Market time after which an order to flatten, and every forecast made before it, has had its effect."""
 FLATTEN_WITHIN_NS: Final = 60 * NS_PER_S
@@ -162,6 +164,11 @@ class LiveSession:
             self._release(status)
         self._batches.clear()
 
+    def keep_account(self) -> None:
+        """Write the account down, so that a drawdown survives even a kill."""
+        if self._executor is not None:
+            save_account(self._root, self._executor.mode, self._executor.engine.account(self._executor.state))
+
     def facts(self) -> dict[str, Any]:
         """Return what the heartbeat says about the session."""
         executor = self._executor
@@ -198,7 +205,7 @@ class LiveSession:
             self._refused = bundle.sha256
             self._say(f"{self._name(bundle)} cannot trade here: {error}")
             return
-        name = f"live-{self.session.date.isoformat()}-{mode}-{bundle.sha256[:12]}-{time.time_ns() // 1_000_000}"
+        name = f"{LIVE_PREFIX}{self.session.date.isoformat()}-{mode}-{bundle.sha256[:12]}-{time.time_ns() // 1_000_000}"
         facts = SessionFacts(
             name,
             self.session.date.isoformat(),

@@ -2,14 +2,18 @@
 
 import threading
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from features.assembler import RowAssembler
+from features.catalog import catalogue
 from marketdata.settings import Settings
 from models.bundle import Bundle, BundlePredictor
+
+DEEPER_LEVELS: Final = {"depth_imbalance_l2", "depth_imbalance_l3"}
+"""Features of the book at the moment that a thin book does not have."""
 
 
 class InvalidRows(ValueError):
@@ -49,8 +53,9 @@ class RowForecaster:
         manifest = bundle.manifest
         ids = dict(zip(manifest.symbols, manifest.instrument_ids, strict=True))
         self._ids = {item.symbol: ids[item.symbol] for item in settings.instruments if item.symbol in ids}
-        self.may_be_null = assembler.cross_columns + assembler.signal_columns
-        self._needed = np.array([name not in set(self.may_be_null) for name in self._columns])
+        needed = {entry.name for entry in catalogue(assembler.spec) if entry.memory_ns == 0} - DEEPER_LEVELS
+        self.may_be_null = tuple(name for name in self._columns if name not in needed)
+        self._needed = np.array([name in needed for name in self._columns])
         self._lock = threading.Lock()
 
     @property
@@ -78,7 +83,8 @@ class RowForecaster:
                 )
             if n and ts_recv[n] < ts_recv[n - 1]:
                 raise InvalidRows(f"rows.{n}.ts_recv: rows must be in the order of time")
-        x = np.array([[np.nan if v is None else v for v in row] for row in features], np.float32)
+        with np.errstate(over="ignore"):
+            x = np.array([[np.nan if v is None else v for v in row] for row in features], np.float32)
         for bad, why in ((np.isinf(x), "not a finite 32-bit number"), (np.isnan(x) & self._needed, "must be known")):
             if bad.any():
                 n, k = (int(v) for v in np.argwhere(bad)[0])

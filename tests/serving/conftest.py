@@ -19,8 +19,11 @@ from marketdata.events import EventArray, merge_events
 from marketdata.paths import DataRoot
 from marketdata.settings import Settings, save_settings
 from marketdata.sources import build_source, preset
-from models.bundle import Bundle
+from models.bundle import Bundle, save_bundle
+from models.decisions import DecisionLedger
+from models.registry import project_champion
 from models.splits import walk_forward_folds
+from models.tracking import init_tracking
 from models.training import fit_bundle
 from serving.session import SessionResult, run_session
 
@@ -109,4 +112,16 @@ def fresh_root(world: World, tmp_path: Path) -> DataRoot:
     root = DataRoot(tmp_path / "root")
     root.path.mkdir()
     save_settings(world.settings, root.settings_file)
+    return root
+
+
+@pytest.fixture(scope="session")
+def champion_root(world: World, tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
+    """A data root where the world's bundle was promoted by hand and lies in the registry."""
+    root = DataRoot(tmp_path_factory.mktemp("champion_root"))
+    save_settings(world.settings, root.settings_file)
+    save_bundle(world.bundle, root.bundles / "linear")
+    init_tracking(root)
+    DecisionLedger(root).promote("linear", world.bundle.sha256, 1, by="tester", why="a test")
+    project_champion(root)
     return root
