@@ -76,6 +76,12 @@ def fit_design(
     arrays, _ = _once(root, "scaler", rows_stamp, seed, scaled)
     scaler = ScalerParams(train.columns, arrays["centre"], arrays["scale"], CLIP, window)
     regimes = _regimes(root, train, places, scaler, window, seed, rows_stamp) if "regimes" in parts else None
+    if regimes is not None:
+        findings["regimes"] = {
+            "columns": list(regimes.columns),
+            "mean": regimes.mean.tolist(),
+            "stay": np.diag(regimes.transition).tolist(),
+        }
     hawkes = None
     if "hawkes" in parts:
         hawkes, findings["hawkes"] = _hawkes(root, settings, train, points, window, seed, points_stamp)

@@ -21,6 +21,7 @@ from models.evaluation import score
 from models.forecaster import DesignRows, Float64, Part, Role, TrainingBlock, Weights
 from models.graph_kernel import GraphArrays, graph_rows
 from models.reproducible import (
+    EPOCHS,
     StepBudget,
     class_log_frequencies,
     load_arrays,
@@ -168,6 +169,7 @@ class GraphForecaster:
             "steps": training.deep_steps,
             "batch": training.deep_batch,
             "row_cap": training.deep_row_cap,
+            "epochs": EPOCHS,
         }
 
     def fit(self, block: TrainingBlock, training: TrainingSettings, seed: int) -> GraphModel:

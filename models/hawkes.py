@@ -151,7 +151,7 @@ def _fit_kind(features: Features, kind: int, knots: int, fixed: Float64 | float 
 def next_block_fit(sessions: list[Window], decays: Float64, generator: np.random.Generator) -> dict[str, Any]:
     """Return how a fit to the earlier part explains the next block, beside Poisson and shuffled kinds.
 
-    With two sessions or more the last one is the next block, otherwise the last fifth of the only one.
+    The next block is the last fifth of the sessions, one at least, or the last fifth of the only one.
 
     Returns
     -------
@@ -182,7 +182,8 @@ def next_block_fit(sessions: list[Window], decays: Float64, generator: np.random
 
 def _cut(sessions: list[Window]) -> tuple[list[Window], list[Window]]:
     if len(sessions) != 1:
-        return sessions[:-1], sessions[-1:]
+        place = len(sessions) - max(len(sessions) // 5, 1)
+        return sessions[:place], sessions[place:]
     only = sessions[0]
     at = only.start_ns + (only.end_ns - only.start_ns) * 4 // 5
     cut = int(np.searchsorted(only.events.ts_ns, at))

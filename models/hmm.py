@@ -98,6 +98,8 @@ def _baum_welch(z: npt.NDArray[np.float64], seed: int) -> tuple[Float64, Float64
     from pomegranate.distributions import Normal
     from pomegranate.hmm import DenseHMM
 
+    # Features that repeat a value to the bit (a spread of one tick) would let a state's variance collapse to nothing.
+    z = z + np.random.default_rng(seed).normal(scale=MIN_VARIANCE**0.5, size=z.shape)
     flat = z.reshape(-1, z.shape[2])
     level = np.digitize(flat[:, 0], np.quantile(flat[:, 0], np.linspace(0, 1, STATES + 1)[1:-1]))
     parts = [flat[level == k] if (level == k).sum() > 1 else flat for k in range(STATES)]
@@ -111,7 +113,6 @@ def _baum_welch(z: npt.NDArray[np.float64], seed: int) -> tuple[Float64, Float64
                     torch.tensor(part.mean(axis=0)),
                     torch.tensor(part.var(axis=0) + MIN_VARIANCE),
                     covariance_type="diag",
-                    min_cov=MIN_VARIANCE,
                 )
                 for part in parts
             ],
@@ -127,6 +128,8 @@ def _baum_welch(z: npt.NDArray[np.float64], seed: int) -> tuple[Float64, Float64
         mean = np.stack([item.means.numpy() for item in model.distributions])
         variance = np.stack([item.covs.numpy() for item in model.distributions])
         start, transition = np.exp(model.starts.numpy()), np.exp(model.edges.numpy())
+    except ValueError:  # pomegranate's answer to a state that has lost all its rows
+        return None
     finally:
         torch.set_num_threads(threads)
     variance = np.maximum(variance, MIN_VARIANCE)

@@ -12,6 +12,8 @@ EVALUATE_EVERY: Final = 50
 """Steps between two looks at the held-out rows."""
 PATIENCE: Final = 3
 """Looks without a better held-out loss after which training stops."""
+EPOCHS: Final = 8
+"""Times at most that a training row is seen: small windows get fewer steps."""
 VALID_ROWS: Final = 4_000
 """Held-out rows at most that a look uses, spread evenly."""
 
@@ -81,14 +83,15 @@ def train_by_steps(
     from torch.nn.functional import cross_entropy
 
     train, valid = spread(train, budget.row_cap), spread(valid, VALID_ROWS)
+    steps = min(budget.steps, max(EPOCHS * len(train) // budget.batch, 1))
     target = torch.from_numpy(y.astype(np.int64) + 1)
     optimiser = torch.optim.AdamW(net.parameters(), lr=budget.learning_rate, weight_decay=budget.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=budget.learning_rate, total_steps=budget.steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=budget.learning_rate, total_steps=steps)
     generator = np.random.default_rng(seed)
     curves: dict[str, Any] = {"steps": [], "train_loss": [], "valid_loss": [], "best_step": 0}
     best, best_loss, waited, running = None, np.inf, 0, []
     order, taken = generator.permutation(train), 0
-    for step in range(1, budget.steps + 1):
+    for step in range(1, steps + 1):
         if taken + budget.batch > len(order) and taken:
             order, taken = generator.permutation(train), 0
         rows = order[taken : taken + budget.batch]
@@ -101,7 +104,7 @@ def train_by_steps(
         optimiser.step()
         schedule.step()
         running.append(float(loss.detach()))
-        if step % EVALUATE_EVERY and step != budget.steps:
+        if step % EVALUATE_EVERY and step != steps:
             continue
         net.eval()
         held_out = float("nan")

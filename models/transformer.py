@@ -21,6 +21,7 @@ from models.encoder_kernel import EncoderArrays, encoder_rows
 from models.evaluation import score
 from models.forecaster import DesignRows, Float64, Part, Role, TrainingBlock, Weights
 from models.reproducible import (
+    EPOCHS,
     StepBudget,
     class_log_frequencies,
     load_arrays,
@@ -172,6 +173,7 @@ class TransformerForecaster:
             "steps": training.deep_steps,
             "batch": training.deep_batch,
             "row_cap": training.deep_row_cap,
+            "epochs": EPOCHS,
         }
 
     def fit(self, block: TrainingBlock, training: TrainingSettings, seed: int) -> TransformerModel:
