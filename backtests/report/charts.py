@@ -94,7 +94,7 @@ def line_chart(
     low = min(0.0, *(min(line.y) for line in lines))
     high = max(0.0, *(max(line.y) for line in lines))
     pad = (high - low) * 0.05 or 1.0
-    low, high = (low - pad if low < 0 else low), (high + pad if high > 0 else high)
+    low, high = (low - pad if low < 0 else low), (high + pad if high > 0 or low == 0 else high)
     plot_w, plot_h = width - left - right, height - top - bottom
 
     def px(index: float) -> float:
