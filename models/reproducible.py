@@ -26,16 +26,17 @@ def reproducible_torch(seed: int) -> Iterator[None]:
     import torch
 
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    filling = torch.utils.deterministic.fill_uninitialized_memory
+    fresh: Any = torch.utils.deterministic
+    filling = fresh.fill_uninitialized_memory
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a tenth of a step, for memory that nothing reads
+    fresh.fill_uninitialized_memory = False  # a tenth of a step, for memory that nothing reads
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             yield
     finally:
-        torch.utils.deterministic.fill_uninitialized_memory = filling
+        fresh.fill_uninitialized_memory = filling
         torch.use_deterministic_algorithms(deterministic)
         torch.set_num_threads(threads)
 
