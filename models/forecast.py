@@ -29,3 +29,14 @@ QUANTUM: Final = 1e-6
 def quantise(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     """Return the values as float32 rounded to 1e-6, the only precision in which forecasts are traded or journaled."""
     return (np.rint(np.asarray(values, dtype=np.float64) / QUANTUM) * QUANTUM).astype(np.float32)
+
+
+def clean_copy(rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Return a copy of structured rows whose padding bytes are zero: equal rows, equal bytes in files and hashes.
+
+    numpy's own copies (masks, concatenation, ``copy``) leave whatever was in memory between the fields.
+    """
+    out = np.zeros(rows.shape, dtype=rows.dtype)
+    for name in rows.dtype.names or ():
+        out[name] = rows[name]
+    return out

@@ -26,7 +26,7 @@ from models.bundle import Bundle, BundleManifest, BundlePredictor, load_bundle, 
 from models.catalog import forecaster, model_hyperparameters
 from models.design import design_arrays
 from models.evaluation import score
-from models.forecast import FORECAST_DTYPE, ForecastArray
+from models.forecast import FORECAST_DTYPE, ForecastArray, clean_copy
 from models.splits import Fold, walk_forward_folds
 from models.training_window import Points, last_known_labels, move_scale_units, training_block, training_window
 
@@ -284,5 +284,5 @@ def _write(path: Path, content: bytes) -> None:
 def _write_array(path: Path, values: ForecastArray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp.npy")
-    np.save(temporary, values, allow_pickle=False)
+    np.save(temporary, clean_copy(values), allow_pickle=False)
     os.replace(temporary, path)

@@ -8,6 +8,7 @@ import pytest
 from features.dataset import LABEL_MISSING
 from marketdata.paths import DataRoot
 from models.bundle import BundlePredictor
+from models.forecast import clean_copy
 from models.splits import final_fold, walk_forward_folds
 from models.training import fit_bundle, fit_seconds, forecast_rows, probabilities_of, trial_of, walk_forward
 from models.training_window import last_known_labels, training_window
@@ -98,6 +99,8 @@ def test_forecasts_are_kept_and_do_not_depend_on_where_the_test_begins(world):
     kept = forecast_rows(bundle, data, world.fold.test, root=world.root)
     assert np.array_equal(whole, kept)
     assert list(world.root.folds.glob("*.forecasts.npy"))
+    shuffled = np.concatenate([whole[:7], whole[7:]])[np.arange(len(whole))]
+    assert clean_copy(shuffled).tobytes() == clean_copy(whole).tobytes()
     later = world.fold.test[200:]
     assert np.array_equal(forecast_rows(bundle, data, later), whole[200:])
 
