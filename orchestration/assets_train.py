@@ -9,7 +9,14 @@ from typing import Any, Final
 import dagster as dg
 
 from marketdata.settings import Settings
-from orchestration import stages_dataset, stages_evidence, stages_models, stages_report, stages_trading
+from orchestration import (
+    stages_dataset,
+    stages_evidence,
+    stages_models,
+    stages_report,
+    stages_scores,
+    stages_trading,
+)
 from orchestration.assets_ingest import RETRIES
 from orchestration.grids import DATE, Grids, key_day
 from orchestration.resources import RootResource
@@ -65,7 +72,7 @@ def train_assets(grids: Grids, settings: Settings, slow_kinds: Sequence[str]) ->
     assets += [
         _night_asset(
             "walk_forward_scores",
-            stages_models.walk_forward_scores,
+            stages_scores.walk_forward_scores,
             grids,
             group=EVIDENCE,
             deps=list(families),

@@ -8,9 +8,10 @@ from typing import Final
 
 from marketdata.partitions import MANIFEST_FILE
 from marketdata.paths import DataRoot
-from orchestration.side_files import COSTS
+from orchestration.side_files import COSTS, MLFLOW, RECORD, SUMMARY
+from orchestration.stages_trading import PAPER_TIMING
 
-NOT_HASHED: Final = (COSTS, "record.json", "summary.json")
+NOT_HASHED: Final = (COSTS, RECORD, SUMMARY, MLFLOW, PAPER_TIMING)
 """Files of a night that hold run ids, wall times or registry versions."""
 
 

@@ -263,13 +263,14 @@ def _close(driver: NightDriver, nights: Sequence[date], traded: date | None) -> 
 def _failure(key: str, event: dg.DagsterEvent) -> StepFailure:
     data: Any = event.step_failure_data
     failure, error = data.user_failure_data, data.error
-    kind = error.cls_name if error else "Failure"
-    reason = error.message.strip() if error else "step failed"
-    if failure is not None:
-        reason = failure.description or reason
-        shown = failure.metadata.get("kind")
-        kind = str(shown.value) if shown is not None else kind
-    return StepFailure(str(key), event.step_key or "", kind or "", reason)
+    if failure is not None and failure.metadata.get("kind") is not None:
+        kind, reason = str(failure.metadata["kind"].value), failure.description or ""
+    else:
+        while error is not None and error.cause is not None:
+            error = error.cause
+        kind = (error.cls_name if error else None) or "Failure"
+        reason = error.message.strip() if error else "step failed"
+    return StepFailure(str(key), event.step_key or "", kind, reason)
 
 
 __all__ = [

@@ -14,6 +14,8 @@ RECORD: Final = "record.json"
 """The night as its page shows it."""
 SUMMARY: Final = "summary.json"
 """The night in short, for programs."""
+MLFLOW: Final = "mlflow.json"
+"""Where the night's models are found in MLflow: run ids, never the same twice."""
 COSTS: Final = "costs.json"
 """Wall times, memory and run ids: never the same twice, never hashed."""
 

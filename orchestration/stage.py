@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,14 @@ class StageContext:
     def recent_sessions(self, count: int) -> list[Session]:
         """Return the root's last ``count`` sessions up to this one, oldest first; fewer at the root's beginning."""
         return self.settings.market_calendar().sessions(self.settings.start_date, self.day)[-count:]
+
+    def on(self, day: date) -> "StageContext":
+        """Return the place of the same instrument in another session."""
+        return replace(self, day=day)
+
+    def of(self, symbol: str) -> "StageContext":
+        """Return the place of the same session for one instrument."""
+        return replace(self, symbol=symbol)
 
     def key(self, asset: str) -> PartitionKey:
         """Return this partition's address for an asset."""

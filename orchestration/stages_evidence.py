@@ -1,0 +1,230 @@
+"""Stages of evidence and decision: control worlds, the band of the engine, the gate's verdict, the champion."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from features.dataset import Dataset
+from marketdata.clock import Session
+from marketdata.events import EventArray
+from orchestration import stopwatch
+from orchestration.build_facts import build_facts
+from orchestration.side_files import MLFLOW, read_json, write_json
+from orchestration.stage import StageContext
+from orchestration.stages_dataset import DATASET_FILE, load_dataset
+from orchestration.stages_models import load_model_night
+from orchestration.stages_scores import LEAGUE, build_evidence
+from orchestration.stages_trading import session_events
+
+if TYPE_CHECKING:  # the engine's kernels are not part of loading the code location
+    from models.forecast import ForecastArray
+
+CONTROLS: Final = "controls.json"
+BAND: Final = "band.json"
+DECISION: Final = "decision.json"
+CHAMPION: Final = "champion.json"
+BACKTESTED: Final = 3
+"""Candidates at most that go through the engine: those that the screen likes best."""
+
+
+def backtest_band(context: StageContext) -> Mapping[str, Any]:
+    """Run the candidates that the screen likes best through the engine over all test sessions.
+
+    Where there are too few test days for a promotion the best candidate alone is run, at the stated latency: nothing depends on
+    the rest.
+    """
+    from backtests.band import run_band
+
+    settings = context.settings
+    league = read_json(context.root.night(context.day) / LEAGUE)
+    chosen = _chosen(context, league)
+    enough = len(league["days"]) >= settings.gate.min_test_days
+    bands = {}
+    if league["days"]:
+        table = load_dataset(context)
+        events = SessionEvents(context, table)
+        with stopwatch.part(stopwatch.BACKTESTS):
+            for name in chosen:
+                night = load_model_night(context.root, context.day, name)
+                days = TestDays(table, events, night.rows, night.forecasts)
+                band = run_band(settings, days) if enough else run_band(settings, days, queues=QUICK, latencies=(1.0,))
+                bands[name] = {
+                    "points": [asdict(point) for point in band.points],
+                    "pessimistic": band.pessimistic.net,
+                    "optimistic": band.optimistic.net,
+                    "median": band.median,
+                }
+    write_json(context.root.night(context.day) / BAND, {"models": bands, "is_whole": enough})
+    return {
+        "models": list(bands),
+        "is_whole": enough,
+        **{f"pessimistic_{name}": band["pessimistic"] for name, band in bands.items()},
+    }
+
+
+QUICK: Final = ("risk_averse",)
+
+
+def _chosen(context: StageContext, league: Mapping[str, Any]) -> list[str]:
+    """Return the candidates to backtest: the best by the screen, and further ones that earn something there."""
+    ranked = sorted(context.settings.training.models, key=lambda name: (-league["models"][name]["net_pnl"], name))
+    enough = len(league["days"]) >= context.settings.gate.min_test_days
+    paying = [name for name in ranked if league["models"][name]["net_pnl"] > 0][: BACKTESTED if enough else 1]
+    return paying or ranked[:1]
+
+
+class SessionEvents:
+    """Events of the test sessions, the last few kept, so that no more than a fold's worth is in memory."""
+
+    KEPT: Final = 5
+
+    def __init__(self, context: StageContext, table: Dataset) -> None:
+        self._context = context
+        self._table = table
+        self._kept: dict[int, EventArray] = {}
+
+    def of(self, place: int) -> EventArray:
+        """Return all instruments' events of a session, by its position in the dataset."""
+        if place not in self._kept:
+            while len(self._kept) >= self.KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[place] = session_events(self._context.on(self._table.sessions[place].date))
+        return self._kept[place]
+
+
+class TestDays(Mapping[Session, tuple[EventArray, "ForecastArray"]]):
+    """The test sessions of a model as the band wants them: events and forecasts in the order in which they are due."""
+
+    def __init__(self, table: Dataset, events: SessionEvents, rows: Any, forecasts: "ForecastArray") -> None:
+        self._events = events
+        session = table.session[rows]
+        self._places = {table.sessions[int(place)]: int(place) for place in np.unique(session)}
+        self._forecasts = {}
+        for place in self._places.values():
+            own = forecasts[session == place]
+            self._forecasts[place] = own[np.argsort(own["due_ns"], kind="stable")]
+
+    def __getitem__(self, session: Session) -> tuple[EventArray, "ForecastArray"]:
+        """Return events and forecasts of a session."""
+        place = self._places[session]
+        return self._events.of(place), self._forecasts[place]
+
+    def __iter__(self) -> Iterator[Session]:
+        """Iterate over the test sessions in order."""
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def promotion_decision(context: StageContext) -> Mapping[str, Any]:
+    """Judge the night, and write the verdict down as a signed record that takes effect at the next session's open."""
+    from models.decisions import DecisionLedger, NightInputs
+    from models.evidence import plain
+    from models.gate import assess
+    from models.trials import TrialLedger
+
+    root, settings = context.root, context.settings
+    night = root.night(context.day)
+    league, dataset = read_json(night / LEAGUE), read_json(night / DATASET_FILE)
+    band, controls = read_json(night / BAND), read_json(night / CONTROLS)
+    with stopwatch.part(stopwatch.EVIDENCE):
+        evidence = build_evidence(context, {name: item["pessimistic"] for name, item in band["models"].items()})
+        verdict = assess(evidence, settings.gate, settings.label.horizon_ns)
+    facts = build_facts(settings)
+    models = league["models"]
+    inputs = NightInputs(
+        bundles={name: models[name]["bundle_sha256"] for name in settings.training.models},
+        evidence_sha256=evidence.content_hash(),
+        facts=plain(
+            {
+                "dataset_sha256": dataset["content_sha256"],
+                "code_sha256": facts.code_sha256,
+                "settings_sha256": facts.settings_sha256,
+                "trials_sha256": TrialLedger(root).digest(),
+                "bundle_keys": {name: models[name]["bundle_key"] for name in settings.training.models},
+                "missing_instruments": dataset["missing"].get(context.day.isoformat(), {}),
+                "signals_missing": dataset["signals_missing"].get(context.day.isoformat(), {}),
+                "controls": controls["tonight"],
+            }
+        ),
+    )
+    following = next_session(context)
+    side = {"commit": facts.commit, "dirty": facts.dirty, "version": facts.version, "mlflow": _tracked(context)}
+    record = DecisionLedger(root).record_night(context.day, verdict, inputs, following.open_ns, side=side)
+    write_json(
+        night / DECISION,
+        {
+            "verdict": verdict.to_dict(),
+            "content_sha256": record.content_sha256,
+            "previous": record.content["previous"],
+            "shadow": record.content["shadow"],
+            "effective_ns": record.effective_ns,
+            "effective_from": following.date,
+            "missing_instruments": record.content["facts"]["missing_instruments"],
+        },
+    )
+    return {
+        "verdict": verdict.verdict,
+        "reason": verdict.reason,
+        "detail": verdict.detail,
+        "winner": verdict.winner or "nobody",
+        "best_candidate": verdict.best_candidate or "nobody",
+        "record": record.sequence,
+        "record_hash": record.record_hash,
+        "data_version": record.content_sha256,
+    }
+
+
+def _tracked(context: StageContext) -> Mapping[str, Any]:
+    path = context.root.night(context.day) / MLFLOW
+    return dict(read_json(path)) if path.exists() else {}
+
+
+def next_session(context: StageContext) -> Session:
+    """Return the session after the night's, whether the root spans it or not."""
+    calendar = context.settings.market_calendar()
+    return next(session for session in calendar.first_sessions(context.day, 2) if session.date > context.day)
+
+
+def champion(context: StageContext) -> Mapping[str, Any]:
+    """Register the bundle that the record names and set the aliases to what the records say."""
+    from models.decisions import DecisionLedger
+    from models.registry import project_champion, register_bundle
+
+    root = context.root
+    decision = read_json(root.night(context.day) / DECISION)
+    models, tracked = read_json(root.night(context.day) / LEAGUE)["models"], _tracked(context)
+    verdict = decision["verdict"]
+    named = verdict["winner"] or (decision["shadow"] or {}).get("model")
+    with stopwatch.part(stopwatch.MLFLOW):
+        if named is not None:
+            folder = root.bundles / models[named]["bundle_key"]
+            register_bundle(root, folder, logged_model_id=tracked.get(named, {}).get("logged_model_id"))
+        shown = project_champion(root)
+    following = next_session(context)
+    standing = DecisionLedger(root).champion_at(following.open_ns)
+    content = {
+        "night": context.day,
+        "session": following.date,
+        "champion": None
+        if standing is None
+        else {
+            "model": standing.model,
+            "bundle_sha256": standing.bundle_sha256,
+            "since_ns": standing.since_ns,
+            "record": standing.decided_by,
+        },
+        "shadow": decision["shadow"],
+    }
+    write_json(root.night(context.day) / CHAMPION, content)
+    return {
+        "champion": standing.model if standing else "nobody",
+        "bundle_sha256": standing.bundle_sha256 if standing else "",
+        "alias_version": shown.champion.version if shown.champion else "none",
+        "challenger": shown.challenger.model if shown.challenger else "none",
+        "aliases_changed": shown.changed,
+        "reason": verdict["reason"],
+    }
