@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import Field
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -18,6 +18,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from marketdata.paths import DataRoot
 from marketdata.settings import Settings
 from models.bundle import BundleError
+from serving.docs_page import DOCS_PAGE
 from serving.heartbeat import read_heartbeat
 from serving.prediction import InvalidRows
 from serving.service import NoChampion, PredictionService, PredictRequest, PredictResponse, StrictModel
@@ -142,6 +143,14 @@ def create_app(root: DataRoot, settings: Settings | None = None) -> FastAPI:
     @app.post("/v1/predict", responses=_REFUSALS)
     def predict(request: PredictRequest) -> PredictResponse:
         return service.predict(request)
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(DOCS_PAGE)
+
+    @app.get("/", include_in_schema=False)
+    def start() -> RedirectResponse:
+        return RedirectResponse("/docs")
 
     return app
 

@@ -185,7 +185,8 @@ class PaperExecutor:
             self.sinks.files.append_forecasts(made.forecasts)
         self._engine, rows = self.engine.run(self._engine, batch, made.forecasts, controls, watermark_ns)
         self._watermark = watermark_ns
-        self._follow(rows)
+        if len(rows):
+            self._follow(rows)
         if self.sinks.files is not None:
             self.sinks.files.append_rows(rows)
         if self.sinks.ledger is not None:

@@ -189,6 +189,8 @@ class LivePredictor:
             In the order of (``ts_recv``, ``instrument_id``); forecasts are due ``inference_ns`` after their row.
         """
         features, fresh = self._features(state, batch)
+        if not len(fresh.position) and not len(state.waiting.position):
+            return state._replace(features=features), self._nothing
         rows = join_rows([state.waiting, fresh])
         order = np.lexsort((np.arange(len(rows.position)), self._ids[rows.position], rows.keys[:, _TS_RECV]))
         rows = rows.take(order)
@@ -224,6 +226,12 @@ class LivePredictor:
         out["edge_units"], out["ts_recv"], out["instrument_id"] = edge, ts_recv[rows], ids
         out["due_ns"] = ts_recv[rows] + self.bundle.manifest.inference_ns
         return state, out
+
+    @cached_property
+    def _nothing(self) -> LiveStep:
+        return LiveStep(
+            self._no_rows(), np.empty((0, len(self.assembler.columns)), np.float32), np.zeros(0, FORECAST_DTYPE)
+        )
 
     def _no_rows(self) -> LiveRows:
         width = len(self.assembler.spec.columns)

@@ -139,3 +139,10 @@ def test_a_rollback_is_seen_by_the_next_request(world: World, champion_root: Dat
     finally:
         ledger.promote("linear", world.bundle.sha256, 10**18 + 1, by="tester", why="drill over")
     assert client.get("/v1/champion").status_code == 200
+
+
+def test_the_page_of_the_api_loads_nothing_from_elsewhere(client: TestClient) -> None:
+    answer = client.get("/")
+    assert answer.url.path == "/docs"
+    assert "http" not in answer.text.replace("https://", "http").split("<script>")[0]
+    assert client.get("/openapi.json").json()["paths"].keys() == {"/health", "/v1/champion", "/v1/predict"}
