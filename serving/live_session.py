@@ -36,14 +36,23 @@ FLATTEN_WITHIN_NS: Final = 60 * NS_PER_S
 
 
 def session_signals(root: DataRoot, settings: Settings, session: Session) -> tuple[dict[str, pl.DataFrame], list[str]]:
-    """Return the published slow signals of a session by kind, and the kinds that are absent."""
+    """Return the published slow signals of a session and of the one before, by kind, and the kinds that are absent.
+
+    What was known last yesterday still holds at the open, here as in the night's dataset.
+    """
+    days = [s.date for s in settings.market_calendar().sessions(settings.start_date, session.date)[-2:]]
     found: dict[str, pl.DataFrame] = {}
     absent = []
     for kind in RowAssembler(settings).kinds:
-        try:
-            found[kind] = load_partition(root, PartitionKey(f"{kind}_signals", session.date))
-        except (PartitionMissing, PartitionQuarantined):
-            absent.append(kind)
+        frames = []
+        for day in days:
+            try:
+                frames.append(load_partition(root, PartitionKey(f"{kind}_signals", day)))
+            except (PartitionMissing, PartitionQuarantined):
+                if day == session.date:
+                    absent.append(kind)
+        if frames:
+            found[kind] = pl.concat(frames).sort("ts_known", maintain_order=True)
     return found, absent
 
 
@@ -113,7 +122,7 @@ class LiveSession:
         self._fills = 0
         self._signals, absent = session_signals(root, settings, session)
         if absent:
-            say(f"no published {', '.join(absent)} signals for {session.date}: their features stay unknown")
+            say(f"no published {', '.join(absent)} signals for {session.date}: what was known before holds, or nothing")
 
     @property
     def mode(self) -> Mode | None:

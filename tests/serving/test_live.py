@@ -70,7 +70,7 @@ def test_a_session_traded_live_equals_the_same_session_of_the_night(world: World
     assert len(journal) == len(same.journal)
     assert all(np.array_equal(journal[n], same.journal[n]) for n in ("ts_ns", "kind", "price_units", "equity_nanos"))
     assert any("PAPER TRADING" in line for line in said)
-    assert any("signals" in line and "stay unknown" in line for line in said)
+    assert any("no published options, social, onchain signals" in line for line in said)
 
 
 def test_without_anybody_nothing_is_traded_and_the_reason_is_said_once(world: World, fresh_root: DataRoot) -> None:
