@@ -194,7 +194,7 @@ def engine_config(
         capital=settings.strategy.capital,
         clock_ns=settings.gate.clock_ns,
         ending_ns=session.close_ns - ENDING_NS,
-        feed_bound_ns=max(20 * latency.feed_ns, 100 * NS_PER_MS),
+        feed_bound_ns=max(20 * latency.feed_ns, 2 * (latency.feed_ns + latency.feed_jitter_ns), 100 * NS_PER_MS),
     )
 
 
