@@ -19,6 +19,10 @@ from marketdata.clock import Session
 from marketdata.events import EVENT_DTYPE, EventArray
 
 VERSION: Final = 1
+OLDEST: Final = -1
+"""Message number that asks for everything that the server still keeps, from the start of a session."""
+UNIX: Final = "unix:"
+"""Beginning of a host that is the path of a Unix socket."""
 MAX_FRAME: Final = 64 * 1024 * 1024
 """Longest frame that is read: a length beyond it means that this is no such stream."""
 _LENGTH: Final = struct.Struct(">I")
@@ -107,6 +111,10 @@ class EventBatch(NamedTuple):
 
     events: EventArray
     watermark_ns: int
+
+
+StreamItem = SessionStart | EventBatch | SessionEnd
+"""What a stream consists of, for those who give and take it."""
 
 
 def encode(message: Message) -> bytes:

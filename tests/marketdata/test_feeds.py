@@ -11,7 +11,7 @@ import pytest
 
 from marketdata.clock import NS_PER_S, Session
 from marketdata.events import EVENT_DTYPE, EventArray, empty_events
-from marketdata.feeds import ReplayFeed, SocketFeed, StreamItem, WallClock, serve_stream, stream_session
+from marketdata.feeds import OLDEST, ReplayFeed, SocketFeed, StreamItem, WallClock, serve_stream, stream_session
 from marketdata.messages import (
     EventBatch,
     Events,
@@ -183,7 +183,9 @@ def test_sessions_before_the_last_two_are_forgotten_and_a_client_that_wants_them
         with pytest.raises(ProtocolError, match="message 0 is no longer kept, the oldest is 3"):
             list(SocketFeed(*server.address))
         items = list(SocketFeed(*server.address, next_index=3))
+        late = list(SocketFeed(*server.address, next_index=OLDEST))
     assert [item.date.day for item in items if isinstance(item, SessionStart)] == [6, 7]
+    assert [item.date.day for item in late if isinstance(item, SessionStart)] == [6, 7], "the oldest that is kept"
 
 
 def test_a_failing_source_ends_the_stream_and_shows_at_the_server() -> None:
