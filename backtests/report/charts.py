@@ -221,7 +221,7 @@ def heatmap(
             parts.append(f'<rect class="cell {css}" {box} fill-opacity="{weight:.2f}"><title>{title}</title></rect>')
             if cell_w >= 40:
                 strong = " on" if weight > 0.6 else ""
-                text = numbers.decimal(value, 0, plus=True)
+                text = numbers.decimal(value, 0 if most >= 20 else 2, plus=True)
                 parts.append(
                     f'<text class="value{strong}" x="{x + cell_w / 2:.1f}" y="{y + cell_h / 2 + 4:.1f}" '
                     f'text-anchor="middle">{text}</text>'
@@ -301,7 +301,7 @@ def fold_bars(values: Sequence[float | None], most: float, *, width: int = 84, h
     step, middle = width / len(values), height / 2
     parts = [f'<line class="zero" x1="0" x2="{width}" y1="{middle}" y2="{middle}"/>']
     for k, value in enumerate(values):
-        if value is None or not math.isfinite(value):
+        if value is None or not math.isfinite(value) or value == 0:
             continue
         h = max(1.0, (middle - 1) * min(1.0, abs(value) / (most or 1.0)))
         y = middle - h if value > 0 else middle

@@ -60,10 +60,10 @@ def decision(record: NightRecord) -> str:
     if found is None:
         return section("decision", "Decision", absent("No decision was taken tonight."))
     promoted = found.verdict == "promote"
-    who = escape(found.champion_after or "none")
     verdict = badge("promoted" if promoted else "refused", "good" if promoted else "warn")
     sentence = escape(found.sentence or found.reason)
-    change = f"{escape(found.champion_before or 'none')} → <b>{who}</b>"
+    before, after = (escape(name or "nobody") for name in (found.champion_before, found.champion_after))
+    change = f"{before} → <b>{after}</b>" if before != after else f"<b>{after}</b> as before"
     head = (
         f'<div class="verdict">{verdict}<div><p class="verdict-line">{sentence}</p>'
         f'<p class="muted"><code>{escape(found.reason)}</code> · champion {change}'

@@ -73,7 +73,9 @@ def coloured_money(value: float | None) -> str:
 
 def share(value: float | None, digits: int = 1) -> str:
     """Return a share of one in per cent."""
-    return ABSENT if value is None or not math.isfinite(value) else _signed(f"{100 * value:.{digits}f} %")
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    return _signed(f"{round(100 * value, digits) + 0.0:.{digits}f} %")
 
 
 def probability(value: float | None) -> str:

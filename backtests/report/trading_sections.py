@@ -94,6 +94,8 @@ def evidence(record: NightRecord) -> str:
         [charts.Line("drawdown", falls, "falling")], marks, hover, label="drawdown", fill=True, height=230
     )
     worst = min(falls)
+    if worst == 0:
+        drop = charts.empty_chart(560, 230, "never below its highest value")
     relative = f" ({numbers.share(-worst / found.capital)} of capital)" if found.capital else ""
     trips = charts.histogram(found.round_trips, label="net P&L of round trips", height=230)
     hits = sum(v > 0 for v in found.round_trips)
