@@ -22,11 +22,11 @@ class StrengthLine:
 
 
 STRENGTH_MAP: Final = (
-    StrengthLine(2.0, 1.627, 1.0044),
-    StrengthLine(2.0, 1.514, 0.9815),
-    StrengthLine(3.0, 2.349, 1.0059),
-    StrengthLine(2.0, 1.576, 0.9948),
-    StrengthLine(3.0, 2.219, 0.9929),
+    StrengthLine(2.0, 1.617, 0.9898),
+    StrengthLine(2.0, 1.708, 1.0036),
+    StrengthLine(3.0, 2.339, 1.0051),
+    StrengthLine(2.0, 1.612, 0.9996),
+    StrengthLine(3.0, 2.278, 0.9871),
 )
 """By character: 20 sessions at strengths 0, 0.5, 1 and 2 of the map before, 15,000 round trips each; the standard error of a cost
 is about 0.02 units."""

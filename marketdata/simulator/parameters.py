@@ -68,11 +68,11 @@ class Character:
 
 
 CHARACTERS: Final = (
-    Character(10_000, 0.65, 0.85, 36.0, 0.50),
-    Character(9_000, 0.65, 0.85, 36.0, 0.55),
-    Character(11_000, 1.10, 1.25, 48.0, 0.45),
-    Character(9_500, 0.65, 0.85, 36.0, 0.40),
-    Character(10_500, 1.10, 1.25, 48.0, 0.50),
+    Character(10_000, 0.65, 0.85, 28.0, 0.50),
+    Character(9_000, 0.65, 0.85, 28.0, 0.55),
+    Character(11_000, 1.10, 1.25, 38.0, 0.45),
+    Character(9_500, 0.65, 0.85, 28.0, 0.40),
+    Character(10_500, 1.10, 1.25, 38.0, 0.50),
 )
 """One character an instrument, taken by ``instrument_id`` modulo their number."""
 
@@ -112,7 +112,7 @@ EPISODES_PER_HOUR: Final = 30.0
 EPISODE_FLOW_S: Final = (18.0, 30.0)
 EPISODE_PUSH_S: Final = 3.0
 EPISODE_REST_S: Final = 15.0
-EPISODE_PEAK_RATE: Final = 3.5
+EPISODE_PEAK_RATE: Final = 3.2
 """Informed episodes: starts an hour, shortest and longest build-up, length of the repricing after it, pause before the next may
 begin, informed market orders a second at the end of the build-up (the rate grows with the square of its elapsed share)."""
 
@@ -177,13 +177,13 @@ def market_order_branching() -> float:
     return float(fast + sum(MIDDLE_BRANCHING) + sum(SLOW_BRANCHING))
 
 
-MARKET_ORDERS_PER_S: Final = 0.20
+MARKET_ORDERS_PER_S: Final = 0.17
 """Uninformed market orders a second, both sides together, at normal activity."""
-ADD_RATE: Final = 0.27
-DEEP_ADD_RATE: Final = 0.17
-CANCEL_RATE: Final = 0.042
-DEEP_CANCEL_RATE: Final = 0.008
-FAR_CANCEL_RATE: Final = 0.002
+ADD_RATE: Final = 0.35
+DEEP_ADD_RATE: Final = 0.22
+CANCEL_RATE: Final = 0.055
+DEEP_CANCEL_RATE: Final = 0.010
+FAR_CANCEL_RATE: Final = 0.0025
 """Limit orders a second a side at the best price and behind it; cancels a second and order at, behind and far behind it."""
 TARGET_LOTS: Final = 14.0
 SHORTAGE_BOOST: Final = 3.0
