@@ -141,7 +141,7 @@ class LiveSession:
         if self._handing_over and executor.watermark_ns >= self._asked_ns + SETTLE_NS:
             stuck = executor.watermark_ns >= self._first_asked_ns + FLATTEN_WITHIN_NS
             if executor.is_flat or stuck:
-                if stuck:
+                if not executor.is_flat:
                     self._say(f"could not flatten within a minute, still holding {executor.positions()}")
                 self._release("replaced")
                 self._start()
@@ -233,7 +233,8 @@ class LiveSession:
         history, watermark = self._history()
         executor.step(history, watermark, trade=False)
         self._executor, self._handing_over, self._control = executor, False, None
-        self._say(f"{BANNERS[mode]}; {self._name(bundle)} trades from {from_ns(watermark):%H:%M:%S} UTC of the session")
+        begins = from_ns(max(watermark, self.session.open_ns))
+        self._say(f"{BANNERS[mode]}; {self._name(bundle)} trades from {begins:%Y-%m-%d %H:%M:%S} UTC")
 
     def _release(self, status: str) -> None:
         """Close the files of whoever trades; the account is kept for the next session of its mode."""
