@@ -92,13 +92,20 @@ def empty_matching_book(low_price: int, span: int, *, max_orders: int = 16_384, 
     level = np.zeros((2, span, 4), np.int64)
     level[:, :, :2] = -1
     counters = np.array([low_price, -1, span, 1, 0, 0, 0, 0], np.int64)
-    fills = [np.zeros(max_orders, np.int64) for _ in range(3)]
-    return MatchingBook(order, np.full(max_ids, -1, np.int32), level, *fills, counters)
+    return MatchingBook(
+        order=order,
+        slot_of=np.full(max_ids, -1, np.int32),
+        level=level,
+        fill_order=np.zeros(max_orders, np.int64),
+        fill_price=np.zeros(max_orders, np.int64),
+        fill_lots=np.zeros(max_orders, np.int64),
+        counters=counters,
+    )
 
 
 def copy_matching_book(book: MatchingBook) -> MatchingBook:
     """Return a checkpoint of the book."""
-    return MatchingBook(*(array.copy() for array in book))
+    return MatchingBook._make(array.copy() for array in book)
 
 
 @njit(cache=True)

@@ -83,6 +83,11 @@ class Episodes:
     def __len__(self) -> int:
         return len(self.start_s)
 
+    @property
+    def moves(self) -> Float64:
+        """Signed repricing of each episode, in price units."""
+        return (self.direction * self.move_units).astype(np.float64)
+
 
 def intraday_curve(steps: int) -> Float64:
     """Return the U-shape of activity over the session, mean 1."""

@@ -108,7 +108,7 @@ REGIME_NEWS_VARIANCE: Final = (0.6, 1.0, 2.2)
 REGIME_HALF_SPREAD: Final = (0.0, 0.0, 0.4)
 """Latent regimes shared by all instruments: mean stay, and what they do to activity, news variance and quoted half spread."""
 
-EPISODES_PER_HOUR: Final = 30.0
+EPISODES_PER_HOUR: Final = 36.0
 EPISODE_FLOW_S: Final = (18.0, 30.0)
 EPISODE_PUSH_S: Final = 3.0
 EPISODE_REST_S: Final = 15.0
@@ -208,3 +208,8 @@ ARBITRAGE_UNITS: Final = 0.2
 the half spread less the band, cancel faster where the efficient price has passed it, and there others pick it off."""
 RUN_OVER_CANCELS: Final = 0.5
 """Cancels a second on the side about to be run over, per informed market order a second."""
+MARKETABLE_LIMIT_SHARE: Final = 0.12
+SWEEP_SHARE: Final = 0.10
+REDUCE_SHARE: Final = 0.15
+"""Market orders that are limit orders at the touch, whose rest stays there; that may take up to twice the touch (others take no
+more than the touch); cancels at the best price that only reduce."""

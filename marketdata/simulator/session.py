@@ -9,8 +9,9 @@ from marketdata.clock import NS_PER_S, Session
 from marketdata.instruments import Instrument
 from marketdata.matching import empty_matching_book
 from marketdata.settings import Settings
+from marketdata.simulator.actions import PROCESSES, Flow
 from marketdata.simulator.calibration import informed_move_units
-from marketdata.simulator.flow import PRICE_LEFT, TAPE_FULL, TRUTH_COLUMNS, TRUTH_EVERY, PROCESSES, Flow, Tape, run_flow
+from marketdata.simulator.flow import PRICE_LEFT, TAPE_FULL, run_flow
 from marketdata.simulator.latent import (
     Episodes,
     Latent,
@@ -51,6 +52,7 @@ from marketdata.simulator.parameters import (
     market_order_branching,
 )
 from marketdata.simulator.slow import simulate_options, simulate_posts, simulate_transfers
+from marketdata.simulator.tape import TRUTH_COLUMNS, TRUTH_EVERY, Tape
 from marketdata.simulator.truth import MarketTruth
 
 PRICE_WINDOW_UNITS = 4_000
@@ -161,9 +163,9 @@ def _run_instrument(
     leads = [(lead, runs[lead.leader]) for lead in leads_in_force(settings) if lead.follower == item.instrument_id]
     own = generator(simulator.seed, session.date, f"news/{item.symbol}").standard_normal(latent.steps)
     news = news_on_grid(latent, character, own, pace)
-    news += pushes_on_grid(episodes.push_s, episodes.direction * episodes.move_units, latent.steps)
+    news += pushes_on_grid(episodes.push_s, episodes.moves, latent.steps)
     for lead, run in leads:
-        passed = lead.price_share * run.episodes.direction * run.episodes.move_units
+        passed = lead.price_share * run.episodes.moves
         news += pushes_on_grid(run.episodes.push_s + lead.lag_s, passed, latent.steps)
     informed = informed_rate(episodes, latent.steps)
     open_units = opening_units(settings, item, index)
@@ -234,14 +236,18 @@ def _planned_rows(target: int, latent: Latent, episodes: Episodes, informed: Flo
 
 def _empty_tape(rows: int, steps: int) -> Tape:
     return Tape(
-        *(np.zeros(rows, np.int64) for _ in range(5)),
-        np.zeros(rows, np.uint8),
-        np.zeros(rows, np.int8),
-        np.zeros(rows, np.uint8),
-        np.zeros(rows),
-        np.zeros(rows, np.int64),
-        np.zeros((steps // TRUTH_EVERY + 1, len(TRUTH_COLUMNS))),
-        np.zeros(PROCESSES, np.int64),
+        ts_event=np.zeros(rows, np.int64),
+        price_units=np.zeros(rows, np.int64),
+        size_lots=np.zeros(rows, np.int64),
+        order_id=np.zeros(rows, np.int64),
+        sequence=np.zeros(rows, np.int64),
+        action=np.zeros(rows, np.uint8),
+        side=np.zeros(rows, np.int8),
+        flags=np.zeros(rows, np.uint8),
+        order_s=np.zeros(rows),
+        order_side=np.zeros(rows, np.int64),
+        truth=np.zeros((steps // TRUTH_EVERY + 1, len(TRUTH_COLUMNS))),
+        tally=np.zeros(PROCESSES, np.int64),
     )
 
 
@@ -292,13 +298,10 @@ def _truth(settings: Settings, session: Session, latent: Latent, runs: dict[str,
             "lag_s": pl.Float64,
         },
     )
-    drifts = [
-        _drift_frame(s, session, r.episodes.push_s, r.episodes.direction * r.episodes.move_units)
-        for s, r in runs.items()
-    ]
+    drifts = [_drift_frame(s, session, r.episodes.push_s, r.episodes.moves) for s, r in runs.items()]
     for lead in leads:
         led = runs[symbols[lead.leader]].episodes
-        moves = lead.price_share * led.direction * led.move_units
+        moves: Float64 = lead.price_share * led.moves
         drifts.append(_drift_frame(symbols[lead.follower], session, led.push_s + lead.lag_s, moves))
     minutes = np.arange(0, latent.steps, int(60 / STEP_S))
     tilt = np.add.reduceat(latent.mood, minutes) * MOOD_UNITS_PER_S * STEP_S

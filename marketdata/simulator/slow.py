@@ -168,7 +168,7 @@ def _third_fridays(after: date) -> list[date]:
 
 
 def simulate_posts(settings: Settings, session: Session, latent: Latent) -> pl.DataFrame:
-    """Return the posts of a session, ``posts`` an instrument: cashtag, tone leaning with the mood, votes as seen when collected."""
+    """Return the posts of a session, ``posts`` an instrument: cashtag, tone leaning with the mood, votes when collected."""
     frames = []
     for item in settings.instruments:
         rng = generator(settings.simulator.seed, session.date, f"posts/{item.symbol}")

@@ -1,0 +1,227 @@
+"""What each process of the simulated market does to the book, and the description of what drives an instrument."""
+
+from math import ceil, floor, log
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from marketdata.events import ADD, CLEAR, F_LAST, F_SNAPSHOT
+from marketdata.matching import (
+    POST_ONLY,
+    MatchingBook,
+    best_ask,
+    best_bid,
+    level_orders,
+    order_at,
+    submit_limit,
+)
+from marketdata.simulator.parameters import (
+    BUY,
+    CANCEL_BID,
+    DEEP_ADD_BID,
+    DEEP_CANCEL_BID,
+    DEPTH_LEVELS,
+    FAR_SHARE,
+    IMPROVE_BID,
+    REDUCE_SHARE,
+    SELL,
+)
+from marketdata.simulator.tape import (
+    Tape,
+    add_order,
+    cancel,
+    take_market,
+    write_row,
+)
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+
+STALE: Final = 12
+PICK: Final = 14
+FAR: Final = 16
+INFORMED: Final = 18
+RUN_OVER: Final = 19
+PROCESSES: Final = 20
+"""Processes beside the Hawkes types: makers pulling stale quotes, arbitrage against them and far cancels (each on the bid, then
+on the ask), the informed trader's orders and the cancels of those about to be run over."""
+
+
+class Flow(NamedTuple):
+    """What drives one instrument: grid arrays of shape (G,), tables, and the market orders of its leaders.
+
+    Attributes
+    ----------
+    activity, half_spread, news, informed, planned_rows : float64 arrays, shape (G,)
+        Relative activity, quoted half spread, efficient-price move a step, signed informed orders a second, and the
+        rows that the tape should hold by the end of each step.
+    lead_s, lead_jump : float64 arrays; lead_side : int64 array
+        Leaders' market orders in time order, and what each adds to the fast rate of the same side here.
+    excitation : float64 array, shape (12, 12)
+        Fast jumps, child by parent.
+    base_order_rate, impact_units, open_units, pace : float
+        Exogenous market orders a second a side; see ``Character``; activity relative to the default.
+    """
+
+    activity: Float64
+    half_spread: Float64
+    news: Float64
+    informed: Float64
+    planned_rows: Float64
+    lead_s: Float64
+    lead_jump: Float64
+    lead_side: Int64
+    excitation: Float64
+    middle_jump: Float64
+    slow_jump: Float64
+    add_lots: Int64
+    add_share: Float64
+    market_lots: Int64
+    market_share: Float64
+    informed_lots: Int64
+    informed_share: Float64
+    base_order_rate: float
+    impact_units: float
+    open_units: float
+    pace: float
+    mean_root_lots: float
+
+
+@njit(cache=True)
+def uniform(state: npt.NDArray[np.uint64]) -> float:
+    """Return the next number in (0, 1) of a splitmix64 stream."""
+    z = state[0] + np.uint64(0x9E3779B97F4A7C15)
+    state[0] = z
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    return (float(z >> np.uint64(11)) + 0.5) * 1.1102230246251565e-16
+
+
+@njit(cache=True)
+def draw(state: npt.NDArray[np.uint64], values: Int64, share: Float64) -> int:
+    """Return one of the values, drawn by its cumulative shares."""
+    u = uniform(state)
+    k = 0
+    while share[k] < u:
+        k += 1
+    return values[k]
+
+
+@njit(cache=True)
+def open_book(book: MatchingBook, tape: Tape, state: npt.NDArray[np.uint64], flow: Flow, ts: int) -> int:
+    """Write CLEAR and the opening book: 60 levels a side, thinner behind the first dozen."""
+    n = write_row(tape, 0, ts, 0, 0, 0, 1, CLEAR, 0, F_SNAPSHOT)
+    tape.side[0] = 0
+    half = flow.half_spread[0]
+    for side in range(2):
+        top = floor(flow.open_units - half) if side == 0 else ceil(flow.open_units + half)
+        for d in range(60):
+            price = top - d if side == 0 else top + d
+            orders = 3 if d < DEPTH_LEVELS else 2
+            for _ in range(orders):
+                lots = draw(state, flow.add_lots, flow.add_share)
+                _, order_id, left = submit_limit(book, side, price, lots, POST_ONLY)
+                n = write_row(tape, n, ts, price, left, order_id, 1, ADD, side, F_SNAPSHOT)
+    tape.flags[n - 1] = F_SNAPSHOT | F_LAST
+    return n
+
+
+@njit(cache=True)
+def _pick_behind(book: MatchingBook, side: int, place: int) -> int:
+    """Return the id of the order at a place among those behind the best level (counted level by level)."""
+    top = best_bid(book) if side == 0 else best_ask(book)
+    for d in range(1, DEPTH_LEVELS):
+        price = top - d if side == 0 else top + d
+        orders = level_orders(book, side, price)
+        if place < orders:
+            return order_at(book, side, price, place)
+        place -= orders
+    return 0
+
+
+@njit(cache=True)
+def _pick_stale(book: MatchingBook, side: int, place: int) -> int:
+    """Return the id of the order at a place among the stale ones, best price first."""
+    price = best_bid(book) if side == 0 else best_ask(book)
+    for _ in range(200):
+        orders = level_orders(book, side, price)
+        if place < orders:
+            return order_at(book, side, price, place)
+        place -= orders
+        price += -1 if side == 0 else 1
+    return 0
+
+
+@njit(cache=True)
+def _pick_far(book: MatchingBook, side: int, first: int) -> int:
+    """Return the id of an order at ``first`` levels from the best or, if there is none, next further out; 0: none."""
+    top = best_bid(book) if side == 0 else best_ask(book)
+    for d in range(first, 400):
+        found = order_at(book, side, top - d if side == 0 else top + d, 0)
+        if found > 0:
+            return found
+    return 0
+
+
+@njit(cache=True)
+def act(
+    book: MatchingBook,
+    tape: Tape,
+    flow: Flow,
+    state: npt.NDArray[np.uint64],
+    counts: Int64,
+    kind: int,
+    n: int,
+    ts: int,
+    sequence: int,
+    step: int,
+    value: float,
+) -> int:
+    """Let one process other than the uninformed market orders act; return the rows written so far."""
+    side = kind & 1
+    away = -1 if side == 0 else 1
+    top = best_bid(book) if side == 0 else best_ask(book)
+    if kind < CANCEL_BID or (kind >= IMPROVE_BID and kind < STALE):
+        lots = draw(state, flow.add_lots, flow.add_share)
+        half = flow.half_spread[step]
+        wanted = floor(value - half) if side == 0 else ceil(value + half)
+        if kind < DEEP_ADD_BID and counts[4 + side] == 0:
+            wanted = max(wanted, top) if side == 0 else min(wanted, top)
+        price = min(wanted, best_ask(book) - 1) if side == 0 else max(wanted, best_bid(book) + 1)
+        if kind >= DEEP_ADD_BID and kind < CANCEL_BID:
+            distance = 1 + min(DEPTH_LEVELS - 2, int(-4.0 * log(uniform(state))))
+            if uniform(state) < FAR_SHARE:
+                distance = DEPTH_LEVELS + int(-15.0 * log(uniform(state)))
+            price += away * distance
+        if kind >= IMPROVE_BID and away * (price - top) >= 0:
+            return n
+        return add_order(book, tape, n, ts, sequence, side, price, lots)
+    if kind < DEEP_CANCEL_BID:
+        if counts[side] == 0:
+            return n
+        found = order_at(book, side, top, int(uniform(state) * counts[side]))
+        return cancel(book, tape, n, ts, sequence, found, uniform(state) < REDUCE_SHARE)
+    if kind < IMPROVE_BID:
+        if counts[2 + side] == 0:
+            return n
+        found = _pick_behind(book, side, int(uniform(state) * counts[2 + side]))
+        return cancel(book, tape, n, ts, sequence, found, False)
+    if kind < PICK:
+        found = _pick_stale(book, side, int(uniform(state) * counts[4 + side]))
+        return cancel(book, tape, n, ts, sequence, found, False)
+    if kind < FAR:
+        lots = draw(state, flow.market_lots, flow.market_share)
+        return take_market(book, tape, n, ts, sequence, 1 - side, min(lots, counts[6 + side]))
+    if kind < INFORMED:
+        found = _pick_far(book, side, DEPTH_LEVELS + int(-15.0 * log(uniform(state))))
+        return cancel(book, tape, n, ts, sequence, found, False)
+    taken = BUY if flow.informed[step] > 0 else SELL
+    if kind == INFORMED:
+        return take_market(book, tape, n, ts, sequence, taken, draw(state, flow.informed_lots, flow.informed_share))
+    resting = 1 - taken
+    top = best_bid(book) if resting == 0 else best_ask(book)
+    found = order_at(book, resting, top, int(uniform(state) * level_orders(book, resting, top)))
+    return cancel(book, tape, n, ts, sequence, found, False)

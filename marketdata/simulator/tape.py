@@ -1,0 +1,124 @@
+"""The simulated tape: each action on the matching engine leaves its rows in the event form.
+
+Every writer takes the rows written so far and returns the new count; one call is one event group, whose rows share a sequence and
+whose last row carries ``F_LAST``.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from marketdata.events import ADD, ASK, BID, DELETE, EXECUTE, F_LAST, REDUCE
+from marketdata.matching import (
+    FILLS,
+    GTC,
+    LIVE,
+    POST_ONLY,
+    RESTED,
+    MatchingBook,
+    best_ask,
+    best_bid,
+    cancel_order,
+    order_state,
+    reduce_order,
+    submit_limit,
+    submit_market,
+)
+from marketdata.simulator.parameters import LAST_ORDERS
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+
+TRUTH_EVERY: Final = 5
+"""Grid steps to a row of the recorded truth (one second)."""
+TRUTH_COLUMNS: Final = ("efficient_units", "buy_intensity", "sell_intensity", "informed_rate", "activity")
+
+
+class Tape(NamedTuple):
+    """Rows written by the kernel, one array a column of the event form; and the uninformed market orders, for followers."""
+
+    ts_event: Int64
+    price_units: Int64
+    size_lots: Int64
+    order_id: Int64
+    sequence: Int64
+    action: npt.NDArray[np.uint8]
+    side: npt.NDArray[np.int8]
+    flags: npt.NDArray[np.uint8]
+    order_s: Float64
+    order_side: Int64
+    truth: Float64
+    tally: Int64
+
+
+@njit(cache=True)
+def write_row(
+    tape: Tape, n: int, ts: int, price: int, lots: int, order_id: int, sequence: int, action: int, side: int, flags: int
+) -> int:
+    """Write one row; ``side`` is 0 for the bid, 1 for the ask."""
+    tape.ts_event[n] = ts
+    tape.price_units[n] = price
+    tape.size_lots[n] = lots
+    tape.order_id[n] = order_id
+    tape.sequence[n] = sequence
+    tape.action[n] = action
+    tape.side[n] = BID if side == 0 else ASK
+    tape.flags[n] = flags
+    return n + 1
+
+
+@njit(cache=True)
+def _write_fills(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, resting_side: int) -> int:
+    fills = book.counters[FILLS]
+    for k in range(fills):
+        flags = F_LAST if k == fills - 1 else 0
+        price = book.fill_price[k]
+        n = write_row(tape, n, ts, price, book.fill_lots[k], book.fill_order[k], sequence, EXECUTE, resting_side, flags)
+    return n
+
+
+@njit(cache=True)
+def take_market(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, side: int, lots: int) -> int:
+    """Send a market order (0 buys, 1 sells), unless the other side is down to its last orders."""
+    if book.counters[LIVE + 1 - side] <= LAST_ORDERS:
+        return n
+    submit_market(book, side, lots)
+    return _write_fills(book, tape, n, ts, sequence, 1 - side)
+
+
+@njit(cache=True)
+def take_touch(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, side: int, lots: int) -> int:
+    """Trade at the touch only; what is left rests there."""
+    if book.counters[LIVE + 1 - side] <= LAST_ORDERS:
+        return n
+    price = best_ask(book) if side == 0 else best_bid(book)
+    status, order_id, left = submit_limit(book, side, price, lots, GTC)
+    n = _write_fills(book, tape, n, ts, sequence, 1 - side)
+    if status == RESTED:
+        tape.flags[n - 1] = 0
+        n = write_row(tape, n, ts, price, left, order_id, sequence, ADD, side, F_LAST)
+    return n
+
+
+@njit(cache=True)
+def add_order(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, side: int, price: int, lots: int) -> int:
+    """Add a post-only limit order."""
+    status, order_id, left = submit_limit(book, side, price, lots, POST_ONLY)
+    if status != RESTED:
+        return n
+    return write_row(tape, n, ts, price, left, order_id, sequence, ADD, side, F_LAST)
+
+
+@njit(cache=True)
+def cancel(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, order_id: int, part: bool) -> int:
+    """Cancel a resting order, or half of it where ``part`` is asked for; an id that does not rest writes nothing."""
+    side, price, lots = order_state(book, order_id)
+    if lots == 0:
+        return n
+    if part and lots > 1:
+        gone = reduce_order(book, order_id, lots // 2)
+        return write_row(tape, n, ts, price, gone, order_id, sequence, REDUCE, side, F_LAST)
+    gone = cancel_order(book, order_id)
+    return write_row(tape, n, ts, price, gone, order_id, sequence, DELETE, side, F_LAST)
