@@ -20,7 +20,15 @@ MODULES: Final = (
 
 
 class BenchmarkError(ValueError):
-    """There is no such benchmark, or one gave something else than a row."""
+    """A benchmark gave something else than a row, or two have one name."""
+
+
+class UnknownBenchmark(KeyError):
+    """There is no benchmark of that name; the message lists those there are."""
+
+    def __str__(self) -> str:
+        """Return the message as it is."""
+        return str(self.args[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,14 +92,16 @@ def run_benchmarks(names: Iterable[str] = (), progress: Callable[[str], None] | 
 
     Raises
     ------
+    UnknownBenchmark
+        If a name is unknown; all names are checked before any runs.
     BenchmarkError
-        If a name is unknown (all names are checked before any runs), or a benchmark gave no valid row.
+        If a benchmark gave no valid row.
     """
     known = available()
     chosen = list(names) or list(known)
     unknown = [name for name in chosen if name not in known]
     if unknown:
-        raise BenchmarkError(f"unknown benchmark(s) {', '.join(unknown)}; there are {', '.join(known)}")
+        raise UnknownBenchmark(f"{', '.join(unknown)}; there are {', '.join(known)}")
     rows = []
     for name in chosen:
         if progress is not None:
