@@ -13,7 +13,7 @@ from features.signals.columns import SLOW_KINDS
 from marketdata.settings import Settings
 from orchestration import stages_slow, stages_ticks
 from orchestration.audits import sentences
-from orchestration.grids import Grids, key_day, key_symbol
+from orchestration.grids import Grids, key_day, key_symbol, sessions_from
 from orchestration.raw_names import RAW_OF
 from orchestration.resources import RootResource
 from orchestration.stage import PartitionStage, StageContext, publish_partition
@@ -94,15 +94,7 @@ def slow_assets(grids: Grids, kinds: Sequence[str]) -> list[dg.AssetsDefinition]
                 stages_slow.signal_stage(kind),
                 grids.by_date,
                 group=SLOW_SIGNALS,
-                deps=[
-                    dg.AssetDep(
-                        raw,
-                        partition_mapping=dg.TimeWindowPartitionMapping(
-                            start_offset=1 - stages_slow.HISTORY_SESSIONS[kind],
-                            allow_nonexistent_upstream_partitions=True,
-                        ),
-                    )
-                ],
+                deps=[dg.AssetDep(raw, partition_mapping=sessions_from(1 - stages_slow.HISTORY_SESSIONS[kind]))],
                 kinds={"parquet", "polars"},
                 description=_SIGNAL_TEXT[kind],
             )

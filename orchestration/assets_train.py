@@ -18,7 +18,7 @@ from orchestration import (
     stages_trading,
 )
 from orchestration.assets_ingest import RETRIES
-from orchestration.grids import DATE, Grids, key_day
+from orchestration.grids import Grids, all_instruments, key_day, sessions_from
 from orchestration.resources import RootResource
 from orchestration.stage import NightStage, StageContext, publish_partition, run_night_stage
 
@@ -32,12 +32,9 @@ TRAINING_POOL: Final = "training"
 
 def train_assets(grids: Grids, settings: Settings, slow_kinds: Sequence[str]) -> list[dg.AssetsDefinition]:
     """Return the assets of the night after ingest, dataset of the day to the report."""
-    day = dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name=DATE)
-    window = dg.TimeWindowPartitionMapping(
-        start_offset=1 - settings.training.window_sessions, allow_nonexistent_upstream_partitions=True
-    )
-    recent = dg.TimeWindowPartitionMapping(start_offset=-1, allow_nonexistent_upstream_partitions=True)
-    previous = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1, allow_nonexistent_upstream_partitions=True)
+    day = all_instruments()
+    window = sessions_from(1 - settings.training.window_sessions)
+    recent, previous = sessions_from(-1), sessions_from(-1, -1)
 
     def ticks(*names: str) -> list[dg.AssetDep]:
         return [dg.AssetDep(name, partition_mapping=day) for name in names]
@@ -63,7 +60,7 @@ def train_assets(grids: Grids, settings: Settings, slow_kinds: Sequence[str]) ->
             grids,
             group=MODELS,
             deps=["dataset", *ticks(*stages_models.TICK_INPUTS.get(family, ()))],
-            kinds={"mlflow", *_KINDS.get(family, set())},
+            kinds=_KINDS.get(family, set()),
             description=stages_models.describe(family),
             pool=TRAINING_POOL,
         )
@@ -76,6 +73,7 @@ def train_assets(grids: Grids, settings: Settings, slow_kinds: Sequence[str]) ->
             grids,
             group=EVIDENCE,
             deps=list(families),
+            kinds={"mlflow", "numba"},
             description="The league: every candidate beside every baseline, per fold and overall, and what each earns after costs.",
         ),
         _night_asset(

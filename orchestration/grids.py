@@ -4,6 +4,7 @@ Both are built from the root's settings alone. Sessions are days of the market's
 schedule leaves out weekends and ``exclusions`` leave out the holidays, so that a partition key is always a session.
 """
 
+import warnings
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, cast
@@ -107,6 +108,21 @@ def build_grids(settings: Settings, today: date) -> Grids:
     )
     by_symbol = dg.StaticPartitionsDefinition(list(symbols))
     return Grids(sessions, symbols, by_date, dg.MultiPartitionsDefinition({DATE: by_date, INSTRUMENT: by_symbol}))
+
+
+def all_instruments() -> dg.MultiToSingleDimensionPartitionMapping:
+    """Return the mapping of a session to all its instruments."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # dagster's word for it; it is tested by the graph's snapshot
+        return dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name=DATE)
+
+
+def sessions_from(start_offset: int, end_offset: int = 0) -> dg.TimeWindowPartitionMapping:
+    """Return the mapping of a session to those at the offsets from it, as far as the root has them."""
+    with warnings.catch_warnings():
+        # Sessions before the root's first are not there, and that is how it is; dagster calls saying so "beta".
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.TimeWindowPartitionMapping(start_offset, end_offset, allow_nonexistent_upstream_partitions=True)
 
 
 def ingest_key(day: date, symbol: str) -> dg.MultiPartitionKey:

@@ -157,12 +157,12 @@ class NightDriver:
 
 
 @contextmanager
-def driving(root: DataRoot, progress: Progress = silent) -> Iterator[NightDriver]:
-    """Open the root's instance and jobs and measure what runs inside the block."""
+def driving(root: DataRoot, progress: Progress = silent, *, training: bool = True) -> Iterator[NightDriver]:
+    """Open the root's instance and jobs and measure what runs inside the block; without ``training`` no model is loaded."""
     started = time.perf_counter()
     with stopwatch.timing() as watch, watching_memory() as memory:
         with stopwatch.part(stopwatch.IMPORTS):
-            preload(root.settings())
+            preload(root, root.settings(), training=training)
         with stopwatch.part(stopwatch.DAGSTER):
             repository = build_definitions(root).get_repository_def()
         jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
@@ -187,7 +187,7 @@ def run_night(
     SettingsError
         If a day is no session of the root.
     """
-    with driving(root, progress) as driver:
+    with driving(root, progress, training=train) as driver:
         for day in days:
             driver.grids.session(day)
         if ingest:

@@ -15,7 +15,7 @@ from orchestration.side_files import MLFLOW, read_json, write_json
 from orchestration.stage import StageContext
 from orchestration.stages_dataset import DATASET_FILE, load_dataset
 from orchestration.stages_models import load_model_night
-from orchestration.stages_scores import LEAGUE, build_evidence
+from orchestration.stages_scores import LEAGUE, build_evidence, load_night_models
 from orchestration.stages_trading import session_events
 
 if TYPE_CHECKING:  # the engine's kernels are not part of loading the code location
@@ -27,6 +27,36 @@ DECISION: Final = "decision.json"
 CHAMPION: Final = "champion.json"
 BACKTESTED: Final = 3
 """Candidates at most that go through the engine: those that the screen likes best."""
+
+
+def controls(context: StageContext) -> Mapping[str, Any]:
+    """Shift the night's own forecasts in time and count how often the gate would promote what then says nothing.
+
+    A night with too few test days is refused by their number alone, so shifting it would measure nothing.
+    """
+    from backtests.controls import ControlResult, accumulate, run_n0
+    from models.catalog import BASELINES
+    from models.gate import gate_version
+
+    root, gate = context.root, context.settings.gate
+    days = len(read_json(root.night(context.day) / LEAGUE)["days"])
+    with stopwatch.part(stopwatch.EVIDENCE):
+        if days < gate.min_test_days:
+            note = f"{days} of {gate.min_test_days} test days: the gate refuses by their number alone"
+            result = ControlResult("n0", None, "", gate_version(gate), 0, 0, {}, note)
+        else:
+            night = load_night_models(context)
+            result = run_n0(
+                night.dataset,
+                {name: load_model_night(root, context.day, name).forecasts for name in night.names},
+                BASELINES,
+                context.settings,
+                seed=context.settings.training.seed + context.day.toordinal(),
+            )
+            accumulate(root, [result])
+    tonight = {**asdict(result), "expects": result.expects}
+    write_json(root.night(context.day) / CONTROLS, {"tonight": tonight})
+    return {"world": "n0", "runs": result.runs, "promoted": result.promoted, "note": result.note}
 
 
 def backtest_band(context: StageContext) -> Mapping[str, Any]:

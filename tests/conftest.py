@@ -2,8 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.small_world import SmallWorld
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -22,3 +26,11 @@ def shared_data() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_world(tmp_path_factory: pytest.TempPathFactory) -> "SmallWorld":
+    """Three sessions of two instruments through all jobs of the night, one more traded on paper; nothing may be changed in it."""
+    from tests.small_world import make_small_world
+
+    return make_small_world(tmp_path_factory.mktemp("small_world"))

@@ -1,4 +1,4 @@
-"""Roots that the tests of this folder share."""
+"""Roots that the tests of this folder share; the small world itself is in the conftest above, for everybody."""
 
 from pathlib import Path
 

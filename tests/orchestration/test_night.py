@@ -1,0 +1,135 @@
+import os
+import subprocess
+import sys
+from datetime import date
+
+import dagster as dg
+import pytest
+
+from backtests.report.record import load_record
+from marketdata.partitions import read_manifest
+from marketdata.paths import PartitionKey
+from models.catalog import BASELINES
+from models.decisions import DecisionLedger
+from models.trials import TrialLedger
+from orchestration.hashes import night_hashes
+from orchestration.instance import open_instance
+from orchestration.location import root_grids
+from orchestration.side_files import COSTS, MLFLOW, RECORD, SUMMARY, read_json
+
+NIGHTS = [date(2026, 1, 6), date(2026, 1, 7)]
+TRADED = date(2026, 1, 8)
+
+
+def test_every_step_of_both_jobs_succeeds_and_shows_in_the_instance(small_world):
+    assert [str(failure) for failure in small_world.result.failures] == []
+    assert list(small_world.result.nights) == NIGHTS
+    with open_instance(small_world.root) as instance:
+        made = {key.to_user_string(): instance.get_materialized_partitions(key) for key in instance.all_asset_keys()}
+    symbols = [item.symbol for item in small_world.settings.instruments]
+    assert made["labels"] == {f"2026-01-0{d}|{s}" for d in (5, 6, 7) for s in symbols}
+    assert made["raw_ticks"] == {f"2026-01-0{d}|{s}" for d in (5, 6, 7, 8) for s in symbols}
+    assert made["nightly_report"] == {str(day) for day in NIGHTS}
+    assert made["paper_session"] == {*(str(day) for day in NIGHTS), str(TRADED)}
+
+
+def test_row_counts_and_checks_are_on_the_assets(small_world):
+    with open_instance(small_world.root) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey("events"))
+        check = dg.AssetCheckKey(dg.AssetKey("events"), "book_is_never_crossed")
+        found = instance.event_log_storage.get_latest_asset_check_execution_by_key([check])[check]
+    metadata = event.asset_materialization.metadata
+    assert metadata["dagster/row_count"].value == metadata["rows_out"].value > 1_000
+    assert found.status.value == "SUCCEEDED"
+
+
+def test_the_night_is_refused_for_too_few_days_and_says_so_everywhere(small_world):
+    decision = DecisionLedger(small_world.root).night(NIGHTS[-1])
+    assert decision.kind == "refusal"
+    assert decision.content["reason"] == "insufficient_evidence"
+    record = load_record(small_world.root.night(NIGHTS[-1]) / RECORD)
+    assert record.status.kind == "shadow"
+    assert "2 test days, 5 needed" in record.status.reason
+    assert [row.name for row in record.league if row.kind == "baseline"] and len(record.league) == 5 + len(BASELINES)
+    assert DecisionLedger(small_world.root).verify().ok
+
+
+def test_the_session_after_the_decision_is_traded_in_the_shadow_and_replays_equally(small_world):
+    record = load_record(small_world.root.night(NIGHTS[-1]) / RECORD)
+    assert record.paper.day == TRADED
+    assert record.paper.mode == "shadow"
+    assert record.paper.model == record.status.model
+    assert len(record.parity) >= 5
+    assert all(check.passed for check in record.parity), [check.name for check in record.parity if not check.passed]
+
+
+def test_the_first_night_had_nobody_to_trade_it(small_world):
+    paper = read_json(small_world.root.night(NIGHTS[0]) / "paper.json")
+    assert paper["mode"] is None
+    assert "no decision" in paper["reason"]
+
+
+def test_a_trial_is_written_down_once_for_each_model_whatever_the_number_of_folds(small_world):
+    assert TrialLedger(small_world.root).count() == 5 + len(BASELINES)
+
+
+def test_the_page_is_one_file_that_needs_nothing_from_elsewhere(small_world):
+    page = small_world.root.report(NIGHTS[-1]).read_text()
+    assert 'src="http' not in page
+    assert 'href="http' not in page
+    assert str(TRADED) in page
+
+
+def test_the_summary_says_rows_in_and_out_decision_paper_and_costs(small_world):
+    summary = read_json(small_world.root.night(NIGHTS[-1]) / SUMMARY)
+    stages = {stage["stage"]: stage for stage in summary["stages"]}
+    assert stages["events"]["rows_in"] == stages["raw_ticks"]["rows_out"] > 100_000
+    assert summary["decision"]["verdict"] == "refuse"
+    assert summary["paper"]["day"] == str(TRADED)
+    assert summary["seconds"].keys() >= {"fits", "dagster", "simulate", "mlflow"}
+    assert sum(summary["seconds"].values()) == pytest.approx(summary["wall_s"], rel=0.1)
+    assert 0 < summary["peak_memory_bytes"] < 4 * 2**30
+
+
+def test_the_dataset_names_its_parents_and_misses_nobody(small_world):
+    manifest = read_manifest(small_world.root, PartitionKey("dataset_day", NIGHTS[0]))
+    assert manifest.extra["missing"] == {}
+    assert manifest.extra["signals_absent"] == []
+    labels = read_manifest(small_world.root, PartitionKey("labels", NIGHTS[0], "ALFA"))
+    assert manifest.extra["parents"]["labels/ALFA"] == labels.data_sha256
+
+
+def test_mlflow_holds_each_model_of_the_night_with_its_bundle(small_world):
+    tracked = read_json(small_world.root.night(NIGHTS[-1]) / MLFLOW)
+    assert tracked.keys() == {*small_world.settings.training.models, *BASELINES}
+    assert all(item["logged_model_id"] for item in tracked.values())
+
+
+def test_the_same_settings_give_the_same_bytes_in_another_root_process_and_with_one_thread(small_world, tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from marketdata.paths import DataRoot; "
+        "from orchestration.initialise import initialise; from orchestration.night import run_night; "
+        "from orchestration.location import root_grids; from tests.small_world import small_settings; "
+        "root = DataRoot(Path(sys.argv[1])); initialise(root, small_settings()); "
+        "days = [s.date for s in root_grids(root).sessions[:2]]; result = run_night(root, days); "
+        "assert not result.failures, result.failures"
+    )
+    root = tmp_path / "again"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "FLOWSENSE_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(root)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    again = night_hashes(type(small_world.root)(root))
+    first = night_hashes(small_world.root)
+    kinds = {name.split()[0] for name in again}
+    assert kinds == {"partition", "bundle", "night", "decision"}
+    different = sorted(name for name, value in again.items() if first.get(name) != value)
+    assert different == []
+    assert not any(COSTS in name for name in again)
+
+
+def test_the_root_s_grids_end_with_its_last_session(small_world):
+    grids = root_grids(small_world.root)
+    assert [session.date for session in grids.sessions][-1] == TRADED
+    assert len(grids.by_instrument.get_partition_keys()) == 4 * 2
