@@ -9,7 +9,10 @@ from marketdata.simulator.session import SimulatedSession
 from marketdata.simulator.slow import EXCHANGES, NEGATIVE, POSITIVE
 from tests.simulator.worlds import make_settings, simulate_many
 
-OPTIONS = "ts_known ts_snapshot symbol contract is_call strike expiry_ns bid ask mark iv delta open_interest volume volume_usd underlying"
+OPTIONS = (
+    "ts_known ts_snapshot symbol contract is_call strike expiry_ns bid ask mark iv delta "
+    "open_interest volume volume_usd underlying"
+)
 POSTS = "ts_known ts_posted symbol post_id text votes"
 TRANSFERS = "ts_known ts_block symbol tx_id amount from_label to_label label_known_since"
 
