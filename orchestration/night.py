@@ -29,6 +29,7 @@ from orchestration.side_files import NightCosts, write_costs
 
 QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 TRADED_ASSETS: Final = ("raw_ticks", "events", "feature_rows")
+DATASET_ASSETS: Final = ("dataset_day",)
 PAPER_ASSETS: Final = ("paper_session", "parity_report")
 
 
@@ -123,6 +124,14 @@ class NightDriver:
                 done += 1
                 self.progress(stage, done, total)
 
+    def datasets(self, days: Sequence[date]) -> None:
+        """Make the dataset of days that have no night of their own but that later nights train on."""
+        if days:
+            self.progress("dataset days", 0, len(days))
+        for done, day in enumerate(days, start=1):
+            self._run(TRAIN_JOB, day.isoformat(), DATASET_ASSETS)
+            self.progress("dataset days", done, len(days))
+
     def train(self, day: date, *, only: Sequence[str] | None = None) -> None:
         """Run the night of a session, or only the named assets of it."""
         stage = f"night {day}" if only is None else f"paper {day}"
@@ -210,7 +219,9 @@ def run_demo(root: DataRoot, progress: Progress = silent) -> NightsResult:
     with driving(root, progress) as driver:
         *days, last = [session.date for session in driver.grids.sessions[:DEMO_SESSIONS]]
         driver.ingest(days)
-        nights = days[first_training_night(settings) - 1 :]
+        first = first_training_night(settings) - 1
+        driver.datasets(days[:first])
+        nights = days[first:]
         for day in nights:
             driver.train(day)
         driver.ingest([last], only=TRADED_ASSETS)
@@ -234,6 +245,7 @@ def run_recorded(root: DataRoot, progress: Progress = silent) -> NightsResult:
         if not days:
             raise SettingsError(f"{settings.data}: holds no session between {settings.start_date} and the root's last")
         driver.ingest(days)
+        driver.datasets(days[:-1])
         driver.train(days[-1])
         return _close(driver, days[-1:], None)
 
