@@ -74,7 +74,7 @@ def train_assets(grids: Grids, settings: Settings, slow_kinds: Sequence[str]) ->
             group=EVIDENCE,
             deps=list(families),
             kinds={"mlflow", "numba"},
-            description="The league: every candidate beside every baseline, per fold and overall, and what each earns after costs.",
+            description="The league: every candidate beside every baseline, per fold and overall, and what each earns.",
         ),
         _night_asset(
             "controls",
@@ -91,7 +91,7 @@ def train_assets(grids: Grids, settings: Settings, slow_kinds: Sequence[str]) ->
             group=EVIDENCE,
             deps=["walk_forward_scores", *ticks("events")],
             kinds={"numba"},
-            description="The best candidates through the engine under several queue models and latencies; the worst case decides.",
+            description="The best candidates through the engine under several queue models and latencies; the worst decides.",
         ),
         _night_asset(
             "promotion_decision",
@@ -166,7 +166,7 @@ def _dataset_day(grids: Grids, deps: Sequence[dg.AssetDep]) -> dg.AssetsDefiniti
         partitions_def=grids.by_date,
         group_name=DATASET,
         kinds={"parquet", "polars"},
-        description="All instruments' rows of the session with labels and slow signals as known then; at least `min_instruments`.",
+        description="All instruments' rows of the session with labels and slow signals as known then.",
         retry_policy=RETRIES,
     )
     def dataset_day(context: dg.AssetExecutionContext, root: RootResource) -> Any:
@@ -198,7 +198,7 @@ def _night_asset(
         pool=pool,
         retry_policy=retry_policy,
     )
-    def asset(context: dg.AssetExecutionContext, root: RootResource) -> dg.MaterializeResult:
+    def asset(context: dg.AssetExecutionContext, root: RootResource) -> dg.MaterializeResult[None]:
         place = StageContext(root.data_root, root.settings(), root, key_day(context))
         return run_night_stage(place, name, stage)
 

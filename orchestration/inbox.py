@@ -61,7 +61,7 @@ def read_inbox(path: Path) -> pl.DataFrame:
     try:
         return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise SourceError(f"{path}: not a readable Parquet file: {error}") from error
+        raise SourceError(path, f"not a readable Parquet file: {error}") from error
 
 
 def stamp(path: Path) -> str:

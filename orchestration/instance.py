@@ -1,9 +1,9 @@
 """The Dagster instance of a data root: its ``dagster.yaml``, and how to open it.
 
-Dagster's SQLite storage opens, commits and closes a connection for every event, each with waits for the disk: a tenth of a second
-an event on a busy one. The files hold the history of runs, not results, so here a commit waits for the operating system only, and a
-connection that stays open keeps every close from writing a checkpoint. A crashed process loses nothing; a power cut may lose
-the last events.
+Dagster's SQLite storage opens, commits and closes a connection for every event and waits for the disk each time: a tenth of a
+second an event on a busy one. The files hold the history of runs, not results, so here a commit waits for the operating system
+only, and a connection that stays open keeps every close from writing a checkpoint. A crashed process loses nothing; a power cut
+may lose the last events.
 """
 
 import os
@@ -85,7 +85,10 @@ def open_instance(root: DataRoot) -> Iterator[dg.DagsterInstance]:
 
     event.listen(Engine, "connect", relax)
     try:
-        with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=NO_CAPTURE)) as instance, ExitStack() as held:
+        with (
+            dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=NO_CAPTURE)) as instance,
+            ExitStack() as held,
+        ):
             instance.get_runs_count()
             for path in home.rglob("*.db"):
                 if path.name in HELD_OPEN:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as Job
 
 from orchestration.assets_ingest import SLOW_SIGNALS, TICKS
 from orchestration.assets_train import DATASET, EVIDENCE, MODELS, REPORT, TRADING
@@ -16,12 +17,10 @@ INGEST_JOB: Final = "ingest_job"
 INGEST_SIGNALS_JOB: Final = "ingest_signals_job"
 TRAIN_JOB: Final = "train_job"
 
-_Job = dg.JobDefinition
 
-
-def build_jobs(slow_kinds: Sequence[str]) -> list[object]:
+def build_jobs(slow_kinds: Sequence[str]) -> list[Job]:
     """Return the jobs; the one for slow signals exists only where the source has some."""
-    jobs: list[object] = [
+    jobs: list[Job] = [
         dg.define_asset_job(
             INGEST_JOB,
             selection=dg.AssetSelection.groups(TICKS),

@@ -16,6 +16,17 @@ from orchestration.schedule import build_schedules
 from orchestration.sensors import build_sensors
 
 
+QUIET_CONSOLE = dg.LoggerDefinition(
+    logger_fn=dg.colored_console_logger.logger_fn,
+    config_schema={
+        "log_level": dg.Field(str, default_value="WARNING"),
+        "name": dg.Field(str, default_value="dagster"),
+    },
+    description="Writes warnings and failures; every step is in the event log.",
+)
+"""Terminals are shared by several servers, so they show what needs a person."""
+
+
 def root_grids(root: DataRoot) -> Grids:
     """Return the partition grids of a root as they stand now."""
     settings = root.settings()
@@ -34,4 +45,5 @@ def build_definitions(root: DataRoot) -> dg.Definitions:
         sensors=build_sensors(settings, grids, kinds),
         resources={"root": RootResource(path=str(root.path.resolve()))},
         executor=dg.in_process_executor,
+        loggers={"console": QUIET_CONSOLE},
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the sources' parsers would make loading the code location s
     from marketdata.sources import Source
 
 
-class RootResource(dg.ConfigurableResource):
+class RootResource(dg.ConfigurableResource[None]):
     """The data root that the assets read and write; settings are read from it at every run."""
 
     path: str

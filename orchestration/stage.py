@@ -102,9 +102,8 @@ def refusals() -> Iterator[None]:
 
 def _refusal_types() -> tuple[type[Exception], ...]:
     """Return the errors that mean bad or absent input; asked for only once something was raised."""
-    from marketdata.sources import SourceError
-
     from features.dataset_day import TooFewInstruments
+    from marketdata.sources import SourceError
 
     return (PartitionQuarantined, PartitionMissing, TooFewInstruments, SourceError, SettingsError)
 
@@ -142,7 +141,7 @@ def publish_partition(context: StageContext, asset: str, stage: PartitionStage) 
     )
 
 
-def run_night_stage(context: StageContext, asset: str, stage: NightStage) -> dg.MaterializeResult:
+def run_night_stage(context: StageContext, asset: str, stage: NightStage) -> dg.MaterializeResult[None]:
     """Run a stage of the night and return its materialization."""
     step_begins(asset)
     with refusals():

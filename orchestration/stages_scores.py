@@ -58,7 +58,7 @@ def walk_forward_scores(context: StageContext) -> Mapping[str, Any]:
     rows = _common_rows(nights)
     with stopwatch.part(stopwatch.BACKTESTS):
         series, entries = _screen_all(context, table.take(rows), nights)
-    league = {
+    league: dict[str, Any] = {
         "folds": _folds(nights),
         "fold_unit": settings.training.fold_unit,
         "days": list(series.days),

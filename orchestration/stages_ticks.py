@@ -58,10 +58,9 @@ def point_events(context: StageContext) -> Produced:
 
 def feature_rows(context: StageContext) -> Produced:
     """Return the raw features at every sampled moment of the session."""
+    from features.pipeline import rows_of_session, session_pipeline
     from marketdata.suites import run_suite
     from marketdata.validation import audit_feature_rows
-
-    from features.pipeline import rows_of_session, session_pipeline
 
     instrument = context.settings.instrument(_symbol(context))
     found = load_events(context)
@@ -83,10 +82,9 @@ def labels(context: StageContext) -> Produced:
     Where the market never closes, a window that reaches beyond midnight is followed into the next sessions as far as the source
     has them.
     """
-    from marketdata.validation import audit_labels
-
     from features.labels import executable_labels
     from features.rows import FeatureRows
+    from marketdata.validation import audit_labels
 
     settings, session = context.settings, context.session
     instrument = settings.instrument(_symbol(context))

@@ -82,7 +82,7 @@ def timing() -> Iterator[Stopwatch]:
     """Measure the parts that run inside the block."""
     from numba.core import event
 
-    class _Compilation(event.Listener):  # type: ignore[misc]  # numba's base class has no type information
+    class _Compilation(event.Listener):
         def on_start(self, event: Any) -> None:
             if watch.is_here:
                 watch.push(COMPILE)
