@@ -2,8 +2,8 @@
 
 Strength is the oracle's net profit per round trip in median spreads (:mod:`marketdata.simulator.oracle` says who the oracle is).
 Before fees that profit is very nearly linear in the informed move: ``capture * move - cost``. :data:`STRENGTH_MAP` holds both
-numbers and the median spread for each character; ``marketdata.simulator.oracle.measure_strength_map`` makes them anew, and a slow test
-compares.
+numbers and the median spread for each character; ``marketdata.simulator.oracle.measure_strength_map`` makes them anew, and a
+slow test compares.
 """
 
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ STRENGTH_MAP: Final = (
     StrengthLine(2.0, 1.646, 0.9952),
     StrengthLine(3.0, 2.301, 0.9920),
 )
-"""By character: 20 sessions at strengths 0, 0.5, 1 and 2 (the map before this one), 18,000 round trips each; the standard error of a cost
-is about 0.02 units."""
+"""By character: 20 sessions at strengths 0, 0.5, 1 and 2 of the map before this one, 18,000 round trips each; the standard error
+of a cost is about 0.02 units."""
 
 
 def informed_move_units(instrument: Instrument, strength: float) -> float:
