@@ -143,6 +143,9 @@ FLATTEN_ENDING: Final = 8
 FLATTEN_ASKED: Final = 16
 """Bits of ``G_FLATTEN``: why positions are being closed."""
 
+CLOSED: Final = 2
+"""Value of ``G_ENDING`` once the session is over: the strategy is not woken any more."""
+
 TIMER_STRATEGY: Final = 1
 TIMER_ENDING: Final = 2
 TIMER_MARK: Final = 3
@@ -263,43 +266,40 @@ def _submit(agent: AgentState, parameters: EngineParameters, out: Records, now: 
 
 
 @njit(cache=True)
-def _cancel(agent: AgentState, parameters: EngineParameters, out: Records, now: int, order_id: int) -> None:
-    """Ask for a live order to be cancelled, once."""
-    for j in range(len(agent.orders)):
-        order = agent.orders[j]
-        if order.state == FREE or order.order_id != order_id or order.cancel_sent != 0:
-            continue
-        slot, side, tif = _i(order.slot), _i(order.side), _i(order.tif)
-        order.cancel_sent = 1
-        if order.awaiting == 0:
-            order.awaiting = 1
-            agent.inst[slot, I_UNSETTLED] += 1
-        k = note(agent, parameters, out, _i(CANCEL), now, slot, _i(0))
-        row = out[k]
-        row.venue_ns = _send(agent, parameters, now, order_id, slot, side, tif, order.price_units, _i(0), _i(1))
-        row.order_id = order_id
-        row.side = order.side
-        row.tif = order.tif
-        row.price_units = order.price_units
-        row.leaves_lots = order.leaves_lots
-        row.state = order.state
+def _cancel(agent: AgentState, parameters: EngineParameters, out: Records, now: int, j: int) -> None:
+    """Ask for a live order to be cancelled."""
+    order = agent.orders[j]
+    slot, side, tif = _i(order.slot), _i(order.side), _i(order.tif)
+    order.cancel_sent = 1
+    if order.awaiting == 0:
+        order.awaiting = 1
+        agent.inst[slot, I_UNSETTLED] += 1
+    k = note(agent, parameters, out, _i(CANCEL), now, slot, _i(0))
+    row = out[k]
+    row.venue_ns = _send(agent, parameters, now, order.order_id, slot, side, tif, order.price_units, _i(0), _i(1))
+    row.order_id = order.order_id
+    row.side = order.side
+    row.tif = order.tif
+    row.price_units = order.price_units
+    row.leaves_lots = order.leaves_lots
+    row.state = order.state
 
 
 @njit(cache=True)
 def carry_out(agent: AgentState, parameters: EngineParameters, out: Records, now: int) -> None:
-    """Send every order and cancel that was decided on, in order, each through the risk gate."""
+    """Send every order and cancel that was decided on, in order, each through the risk gate; a cancel is sent once."""
     for r in range(agent.g[G_INTENTS]):
         intent = agent.intents[r]
-        if intent[O_CANCEL] != 0:
-            if intent[O_ID] > 0:
-                _cancel(agent, parameters, out, now, intent[O_ID])
-            else:
-                for j in range(len(agent.orders)):
-                    order = agent.orders[j]
-                    if order.state != FREE and order.tif != IOC and order.slot == intent[O_SLOT]:
-                        _cancel(agent, parameters, out, now, order.order_id)
-        else:
+        if intent[O_CANCEL] == 0:
             _submit(agent, parameters, out, now, intent)
+            continue
+        one = intent[O_ID]
+        for j in range(len(agent.orders)):
+            order = agent.orders[j]
+            if order.state == FREE or order.cancel_sent != 0:
+                continue
+            if order.order_id == one or (one == 0 and order.tif != IOC and order.slot == intent[O_SLOT]):
+                _cancel(agent, parameters, out, now, j)
     agent.g[G_INTENTS] = 0
 
 
@@ -552,13 +552,15 @@ def agent_timer(agent: AgentState, parameters: EngineParameters, out: Records, n
         g[G_FLATTEN] |= FLATTEN_ENDING
         note(agent, parameters, out, _i(SESSION), now, _i(-1), _i(2))
         which = TIMER_ENDING
-    if which == 0:
+    if which == 0 and g[G_NEXT_MARK] <= now:
         if now == ints[P_OPEN_NS]:
             note(agent, parameters, out, _i(SESSION), now, _i(-1), _i(1))
         _mark(agent, parameters, out, now)
         which = TIMER_MARK
         if now >= ints[P_CLOSE_NS]:
             g[G_NEXT_MARK] = NEVER
+            g[G_ENDING] = CLOSED
+            agent.inst[:, I_TIMER] = NEVER
             note(agent, parameters, out, _i(SESSION), now, _i(-1), _i(3))
             which = TIMER_CLOSE
         else:

@@ -14,6 +14,8 @@ Within a class the order is the order of the array (market rows at the venue: by
 latencies are constant, so what is sent first arrives first. A command sent with no latency at all happens at the same
 nanosecond, before the agent sees anything more of it.
 
+A flattening order that found nothing to take is not sent again at once, but when the quotes change or at the next mark.
+
 Time stops before ``limit``: only things due strictly earlier happen. Calling again with more goes on exactly there.
 """
 
@@ -25,6 +27,7 @@ from numba import njit
 from marketdata.book import BookState, book_apply, book_best, levels_apply
 from marketdata.events import F_LAST
 from trading.agent import (
+    CLOSED,
     TIMER_CLOSE,
     TIMER_STRATEGY,
     agent_answer,
@@ -37,11 +40,14 @@ from trading.agent import (
     wake,
     watch_risk,
 )
+from trading.journal import R_IOC_REST
 from trading.ledger import remark
+from trading.orders import REFUSED
 from trading.risk import ladder_may_move
 from trading.state import (
     G_CMD_HEAD,
     G_CMD_TAIL,
+    G_ENDING,
     G_FLATTEN,
     G_GROW,
     G_INTENTS,
@@ -194,7 +200,7 @@ def run_kernel(
         elif due < now and (kind == MARKET_AT_VENUE or kind == MARKET_AT_AGENT):
             g[G_LATE_ROWS] += 1
         slot, why, forecast_row = -1, 0, -1
-        risky = False
+        risky, in_vain = False, False
         if kind == MARKET_AT_VENUE:
             event = market[row]
             v += 1
@@ -260,6 +266,7 @@ def run_kernel(
             place = g[G_RSP_HEAD] % len(responses)
             g[G_RSP_HEAD] += 1
             slot = np.int64(responses[place].slot)
+            in_vain = responses[place].answer == REFUSED or responses[place].reason == R_IOC_REST
             risky = agent_answer(agent, parameters, fee, out, now, responses, place)
             why = WAKE_RESPONSE
         elif kind == CONTROL:
@@ -282,11 +289,11 @@ def run_kernel(
                 risky = True
         if risky and ladder_may_move(g, parameters.ints):
             watch_risk(agent, parameters, out, now)
-        if g[G_FLATTEN] != 0:
+        if g[G_FLATTEN] != 0 and not in_vain and g[G_ENDING] != CLOSED:
             go_on_flattening(agent, parameters, slot)
         if g[G_INTENTS] > 0:
             carry_out(agent, parameters, out, now)
-        if mask & why:
+        if mask & why and g[G_ENDING] != CLOSED:
             outcome = wake(agent, parameters, decide, view, now, slot, why)
             if forecast_row >= 0:
                 out[forecast_row].reason = outcome

@@ -41,7 +41,7 @@ G_PAUSED: Final = 15
 G_FLATTEN: Final = 16
 """Why positions are being closed, bits; 0 when they are not."""
 G_ENDING: Final = 17
-"""Whether the last seconds of the session have begun: nothing new is opened, everything is flattened."""
+"""1 once the last seconds of the session have begun: nothing new is opened, everything is flattened; 2 after the close."""
 G_NEXT_MARK: Final = 18
 G_NEXT_TIMER: Final = 19
 """Earliest of all timers."""
