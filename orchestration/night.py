@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from marketdata.paths import DataRoot
+from marketdata.paths import DataRoot, PartitionKey
 from marketdata.settings import Settings, SettingsError
 from orchestration import stopwatch
 from orchestration.grids import DEMO_SESSIONS, Grids, ingest_key
@@ -24,6 +24,7 @@ from orchestration.location import build_definitions, root_grids
 from orchestration.memory import MemoryPeak, watching_memory
 from orchestration.preload import preload
 from orchestration.progress import Progress, hearing_steps, silent
+from orchestration.readiness import partition_state
 from orchestration.resources import open_source
 from orchestration.side_files import NightCosts, write_costs
 
@@ -132,6 +133,18 @@ class NightDriver:
             self._run(TRAIN_JOB, day.isoformat(), DATASET_ASSETS)
             self.progress("dataset days", done, len(days))
 
+    def without_dataset(self, before: date) -> list[date]:
+        """Return the sessions before a night that were ingested and have no dataset of the day, as far as its window reaches."""
+        window = self.root.settings().training.window_sessions
+        earlier = [session.date for session in self.grids.sessions if session.date < before][-window:]
+        symbols = self.grids.symbols
+        return [
+            day
+            for day in earlier
+            if partition_state(self.root, PartitionKey("dataset_day", day)) == "missing"
+            and any(partition_state(self.root, PartitionKey("labels", day, s)) == "published" for s in symbols)
+        ]
+
     def train(self, day: date, *, only: Sequence[str] | None = None) -> None:
         """Run the night of a session, or only the named assets of it."""
         stage = f"night {day}" if only is None else f"paper {day}"
@@ -202,6 +215,8 @@ def run_night(
         if ingest:
             driver.ingest(days)
         nights = [day for day in days if train and driver.grids.number(day) >= root.settings().first_night]
+        if nights:
+            driver.datasets(driver.without_dataset(before=nights[0]))
         for day in nights:
             driver.train(day)
         return _close(driver, nights, None)

@@ -13,7 +13,7 @@ from features.dataset import Dataset
 from marketdata.partitions import load_partition
 from marketdata.paths import DataRoot, PartitionKey
 from marketdata.settings import Settings
-from models.forecast import ForecastArray
+from models.forecast import FORECAST_DTYPE, ForecastArray
 from orchestration import stopwatch
 from orchestration.side_files import read_json, write_json
 from orchestration.stage import NightStage, StageContext
@@ -138,7 +138,7 @@ def _walk(context: StageContext, name: str) -> ModelNight:
             root, settings, table, final_fold(table, settings.training), name, points, before_fit=register
         )
     tested = np.concatenate(rows) if rows else np.empty(0, np.intp)
-    made = np.concatenate(forecasts) if forecasts else np.empty(0, _forecast_dtype())
+    made = _joined(forecasts)
     summary = {
         "name": name,
         "role": final.manifest.role,
@@ -183,10 +183,13 @@ def load_points(context: StageContext, table: Dataset) -> dict[tuple[int, int], 
     return found
 
 
-def _forecast_dtype() -> np.dtype[np.void]:
-    from models.forecast import FORECAST_DTYPE
-
-    return FORECAST_DTYPE
+def _joined(parts: list[ForecastArray]) -> ForecastArray:
+    """Return the forecasts one after the other; field by field, so that padding is zero and equal forecasts are equal bytes."""
+    joined = np.zeros(sum(len(part) for part in parts), FORECAST_DTYPE)
+    for name in FORECAST_DTYPE.names or ():
+        if parts:
+            joined[name] = np.concatenate([part[name] for part in parts])
+    return joined
 
 
 def _folder(root: DataRoot, day: date) -> Path:
