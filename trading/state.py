@@ -132,14 +132,16 @@ VENUE_ORDER_DTYPE: Final = np.dtype(
         ("ahead_lots", "f8"),
         ("level_lots", "i8"),
         ("traded_lots", "i8"),
+        ("ghost_lots", "i8"),
         ("slot", "i2"),
         ("side", "i1"),
         ("active", "u1"),
-        ("spare", "u1", (12,)),
+        ("spare", "u1", (4,)),
     ]
 )
 """A resting order as the venue knows it, 64 bytes. ``ahead_lots`` is the queue before it (-1: not known), ``level_lots`` the
-visible size of its level when last looked at, ``traded_lots`` prints since then that the level has not shown yet."""
+visible size of its level when last looked at, ``traded_lots`` prints since then that the level has not shown yet,
+``ghost_lots`` lots ahead that have left the tape by an execution of which an earlier own order took a part."""
 
 COMMAND_DTYPE: Final = np.dtype(
     [

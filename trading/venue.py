@@ -259,12 +259,15 @@ def _requeue(venue: VenueState, parameters: EngineParameters, queue: Any, slot: 
             printed = min(gone, order.traded_lots + executed)
             order.traded_lots = max(order.traded_lots - max(printed - executed, 0), 0)
             cancelled = gone - printed
+            level = order.level_lots - printed
+            if printed > 0 and order.ahead_lots > level + order.ghost_lots:
+                order.ghost_lots = _i(np.ceil(order.ahead_lots)) - level
             if cancelled > 0:
                 order.traded_lots = 0
                 if order.ahead_lots > 0.0:
-                    level = float(order.level_lots - printed)
-                    order.ahead_lots = queue(order.ahead_lots, level, float(cancelled), parameters.queue)
-            order.ahead_lots = min(order.ahead_lots, float(shown))
+                    whole = float(level + order.ghost_lots)
+                    order.ahead_lots = queue(order.ahead_lots, whole, float(cancelled), parameters.queue)
+            order.ahead_lots = min(order.ahead_lots, float(shown + order.ghost_lots))
         order.level_lots = shown
 
 
@@ -318,6 +321,7 @@ def _end_of_group(venue: VenueState, parameters: EngineParameters, now: int, slo
                 order.ahead_lots = float(shown)
                 order.level_lots = shown
                 order.traded_lots = 0
+                order.ghost_lots = 0
     if book.counters[2] != 0:
         return
     for side in (_i(1), _i(-1)):
@@ -387,6 +391,7 @@ def venue_order(
     order.ahead_lots = float(shown - _taken_at(venue, slot, 0 if side == BID else 1, price))
     order.level_lots = shown
     order.traded_lots = 0
+    order.ghost_lots = 0
     order.slot = slot
     order.side = side
     order.active = 1
