@@ -217,7 +217,7 @@ def build_evidence(context: StageContext, pessimistic: Mapping[str, float]) -> "
 def _show_in_mlflow(
     context: StageContext, nights: Mapping[str, ModelNight], entries: Mapping[str, dict[str, Any]], series: Series
 ) -> None:
-    """Write one run a model with its folds, plots and bundle; where each is found goes into a side file."""
+    """Write one run a model with its folds, a candidate's with plots and bundle; where each is found goes into a side file."""
     from models.tracking import FoldRun, ModelRun, NightRuns, log_night
 
     dataset = read_json(context.root.night(context.day) / DATASET_FILE)
@@ -226,12 +226,16 @@ def _show_in_mlflow(
     for name, night in nights.items():
         entry, following = entries[name], night.summary["next"]
         numbers = ("net_pnl", "net_bps", "round_trips", "positive_days", "holding_ns")
+        scores = night.summary["overall"] or {}
+        is_candidate = night.summary["role"] == "candidate"
+        if not is_candidate:  # a baseline is there for its numbers: it can never be promoted
+            scores = {key: value for key, value in scores.items() if isinstance(value, int | float)}
         runs.append(
             ModelRun(
                 name=name,
                 role=night.summary["role"],
                 params={**night.summary["hyperparameters"], "trial_id": night.summary["trial_id"]},
-                scores=night.summary["overall"] or {},
+                scores=scores,
                 metrics={key: float(entry[key]) for key in numbers if entry[key] is not None},
                 folds=[
                     FoldRun(
@@ -244,9 +248,9 @@ def _show_in_mlflow(
                     )
                     for place, fold in enumerate(night.summary["folds"])
                 ],
-                minute_pnl=series.pnl[name],
-                bundle=context.root.bundles / following["bundle_key"],
-                bundle_sha256=following["bundle_sha256"],
+                minute_pnl=series.pnl[name] if is_candidate else None,
+                bundle=context.root.bundles / following["bundle_key"] if is_candidate else None,
+                bundle_sha256=following["bundle_sha256"] if is_candidate else None,
                 signature={
                     "inputs": dataset["columns"],
                     "fingerprint": dataset["fingerprint"],
