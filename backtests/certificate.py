@@ -1,11 +1,11 @@
 """Certificates: what the null world costs even those who know everything, and what an oracle earns where an edge was planted.
 
-*The null certificate.* A world is a null world when nothing pays in it after costs, not when nothing can be forecast. Two families
-are run through the real engine on many sessions of N1: a taker that sees the efficient price, which no model does, over a grid
-of entry thresholds; and touch makers over a grid of rules, under the queue model that flatters them less and the one that
-flatters them more. A taker's edge is its net profit a lot; a maker's is what a filled lot is worth at the mid a minute later, less
-its price and fee, because the luck of the inventory it holds meanwhile says nothing about the edge and hides it for years. The
-world passes when the upper 99 % bound of every one's edge is at most zero.
+*The null certificate.* A world is a null world when nothing pays in it after costs, not when nothing can be forecast. Two
+families are run through the real engine on many sessions of N1: a taker that sees the efficient price, which no model does,
+over a grid of entry thresholds; and touch makers over a grid of rules, under the queue model that flatters them less and the
+one that flatters them more. A taker's edge is its net profit a lot; a maker's is what a filled lot is worth at the mid a
+minute later, less its price and fee, because the luck of the inventory it holds meanwhile says nothing about the edge and
+hides it for years. The world passes when the upper 99 % bound of every one's edge is at most zero.
 
 *The strength.* The oracle of a planted world trades each informed episode through the engine; its net profit per round trip in
 median spreads is what the world's strength states.
@@ -187,11 +187,14 @@ def session_events(settings: Settings, session: Session, made: SimulatedSession)
 def efficient_price_forecasts(
     settings: Settings, session: Session, made: SimulatedSession, threshold: float
 ) -> ForecastArray:
-    """Return what a taker forecasts who sees the efficient price: every two seconds, where its distance pays for ``threshold`` costs.
+    """Return what a taker forecasts who sees the efficient price.
 
-    The edge is stated as three costs, so that the strategy's own threshold and size let every such trade pass.
+    It looks every two seconds and trades where the mid is further from it than ``threshold`` round-trip costs. The edge is
+    stated as three costs, so that the strategy's own threshold and size let every such trade pass.
     """
-    when = np.arange(session.open_ns + NS_PER_MINUTE, last_entry_ns(settings, session), DECISION_EVERY_NS, dtype=np.int64)
+    when = np.arange(
+        session.open_ns + NS_PER_MINUTE, last_entry_ns(settings, session), DECISION_EVERY_NS, dtype=np.int64
+    )
     parts = []
     for item in settings.instruments:
         ts, best = quotes(made.ticks[item.symbol])
@@ -392,9 +395,10 @@ def load_certificate(path: Path | None = None) -> Certificate:
     values = json.loads((path or FOLDER / "n1.json").read_text(encoding="utf-8"))
     values.pop("valid")
     values.pop("best")
-    rows = tuple(EdgeRow(**row) for row in values.pop("rows"))
-    lists = {name: tuple(values.pop(name)) for name in ("instruments", "taker_ppm", "maker_ppm")}
-    return Certificate(rows=rows, **lists, **values)
+    values["rows"] = tuple(EdgeRow(**row) for row in values["rows"])
+    for name in ("instruments", "taker_ppm", "maker_ppm"):
+        values[name] = tuple(values[name])
+    return Certificate(**values)
 
 
 def main() -> int:
@@ -408,7 +412,13 @@ def main() -> int:
     settings = preset("simulated", None)
     certificate = certify_n1(settings, progress=log.info)
     for row in certificate.rows:
-        log.info("%-60s %8d lots %+9.4f spreads a lot, upper %+9.4f", row.name, row.fills, row.net_per_lot_spreads, row.upper_99)
+        log.info(
+            "%-60s %8d lots %+9.4f spreads a lot, upper %+9.4f",
+            row.name,
+            row.fills,
+            row.net_per_lot_spreads,
+            row.upper_99,
+        )
     log.info("%s: %s", "valid" if certificate.valid else "NOT VALID", save_certificate(certificate))
     return 0 if certificate.valid else 1
 

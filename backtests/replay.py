@@ -129,7 +129,9 @@ def replay(
     engine = Engine(config)
     state, journal = engine.run(engine.init(account), events, forecasts, controls, FOREVER)
     if state.late_rows or state.illegal_answers:
-        raise RuntimeError(f"engine lost its order: {state.late_rows} late rows, {state.illegal_answers} illegal answers")
+        raise RuntimeError(
+            f"engine lost its order: {state.late_rows} late rows, {state.illegal_answers} illegal answers"
+        )
     marks = journal[journal["kind"] == MARK]
     after = engine.account(state)
     equity = marks["equity_nanos"].astype(np.int64)

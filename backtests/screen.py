@@ -120,7 +120,9 @@ def evidence_clock(dataset: Dataset, period_ns: int) -> Clock:
     """Return the clock over the dataset's rows."""
     sessions = len(dataset.sessions)
     first, start, length = (np.full(sessions, -1, np.int64) for _ in range(3))
-    ends, day, days = [], [], []
+    ends: list[Int64] = []
+    day: list[npt.NDArray[np.int32]] = []
+    days: list[str] = []
     interval = np.zeros(len(dataset), np.int64)
     done = 0
     for s in np.unique(dataset.session).tolist():
@@ -232,7 +234,7 @@ class Screen:
         columns, times, inst = self._columns, self._times, self._inst
         n = _screen(columns, times, inst, self._ints, self._floats, response, period, values, own, pnl, trips, counts)
         money = pnl / 1e9
-        day_pnl = np.bincount(self.clock.day, weights=money, minlength=len(self.clock.days))
+        day_pnl = np.bincount(self.clock.day, weights=money, minlength=len(self.clock.days)).astype(np.float64)
         return ScreenResult(self.clock, money, day_pnl, trips[:n].copy(), int(counts[0]), int(counts[1]))
 
 
@@ -253,9 +255,10 @@ class _Columns(NamedTuple):
 
 
 def _session_times(dataset: Dataset, clock: Clock, settings: Settings) -> Int64:
-    """Return one row a session: last entry, end of trading, first interval, its start, intervals, first row, row after last,
-    whether trading goes on into the next session.
+    """Return one row a session, as :func:`_screen` reads it.
 
+    Columns: last entry, end of trading, first interval, its start, intervals, first row, row after the last, whether trading
+    goes on into the next session.
     Sessions that follow each other without a break (markets that never close) are one trading span.
     """
     times = np.zeros((max(len(dataset.sessions), 1), 8), np.int64)

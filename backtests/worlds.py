@@ -133,7 +133,9 @@ def simulate_world(settings: Settings, *, with_signals: bool) -> tuple[Dataset, 
             )
         known = {}
         if with_signals:
-            for kind, raw in zip(("options", "social", "onchain"), (world.options, world.posts, world.transfers), strict=True):
+            for kind, raw in zip(
+                ("options", "social", "onchain"), (world.options, world.posts, world.transfers), strict=True
+            ):
                 slow[kind].append(raw)
                 signals[kind].append(_signals(kind, slow[kind], settings, session))
                 known[kind] = pl.concat(signals[kind][-2:]).sort("ts_known", maintain_order=True)

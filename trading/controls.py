@@ -27,7 +27,9 @@ CONTROL_DTYPE: Final = np.dtype(
 ControlArray = npt.NDArray[np.void]
 
 
-def control(kind: int, due_ns: int, *, by: str, control_id: int, value: int = 0, instrument_id: int = -1) -> ControlArray:
+def control(
+    kind: int, due_ns: int, *, by: str, control_id: int, value: int = 0, instrument_id: int = -1
+) -> ControlArray:
     """Return one control as an array of one row.
 
     Raises

@@ -129,9 +129,7 @@ class Engine:
         g[G_NEXT_TIMER] = min(config.session.open_ns, config.ending_ns)
         state.agent.inst[:, I_TIMER] = NEVER
         state.agent.inst[:, I_MAX_POSITION] = config.risk.max_position_lots
-        pending = Pending(
-            empty_events(0), np.zeros(0, np.bool_), 0, np.zeros(0, FORECAST_DTYPE), no_controls()
-        )
+        pending = Pending(empty_events(0), np.zeros(0, np.bool_), 0, np.zeros(0, FORECAST_DTYPE), no_controls())
         return RunState(state, pending)
 
     def account(self, state: RunState) -> Account:
@@ -245,9 +243,7 @@ def _joined(
     return np.concatenate([pending, fresh])
 
 
-def _checked(
-    rows: npt.NDArray[np.void], dtype: np.dtype[np.void], what: str, clock: str
-) -> npt.NDArray[np.void]:
+def _checked(rows: npt.NDArray[np.void], dtype: np.dtype[np.void], what: str, clock: str) -> npt.NDArray[np.void]:
     if rows.dtype != dtype:
         raise ValueError(f"{what} have another form than expected")
     times = rows[clock]

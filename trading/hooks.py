@@ -32,13 +32,13 @@ DECIDE_SIGNATURE: Final = int64(int64, int64, _INTS, _FLOATS, _INTS, _FLOATS, _I
 
 @cfunc(QUEUE_SIGNATURE, cache=True)
 def queue_risk_averse(ahead: float, level: float, removed: float, parameters: npt.NDArray[np.float64]) -> float:
-    """Every cancel is behind us until nothing else is left: the pessimistic bound."""
+    """Take every cancel to be behind us until nothing else is left: the pessimistic bound."""
     return min(ahead, level - removed)
 
 
 @cfunc(QUEUE_SIGNATURE, cache=True)
 def queue_probabilistic(ahead: float, level: float, removed: float, parameters: npt.NDArray[np.float64]) -> float:
-    """A cancel is ahead with probability ahead**n / (ahead**n + behind**n); the queue shrinks by the expected part.
+    """Take a cancel to be ahead with probability ahead**n / (ahead**n + behind**n), and shrink the queue by the expected part.
 
     ``parameters[0]`` is n: 1 spreads cancels evenly over the queue, larger values put them where most of it is.
     """
@@ -57,13 +57,13 @@ def queue_probabilistic(ahead: float, level: float, removed: float, parameters: 
 
 @cfunc(QUEUE_SIGNATURE, cache=True)
 def queue_optimistic(ahead: float, level: float, removed: float, parameters: npt.NDArray[np.float64]) -> float:
-    """Every cancel is ahead of us: the optimistic bound."""
+    """Take every cancel to be ahead of us: the optimistic bound."""
     return max(ahead - removed, 0.0)
 
 
 @cfunc(FEE_SIGNATURE, cache=True)
 def fee_ppm(notional_nanos: int, lots: int, ppm: int) -> int:
-    """Parts per million of the notional, rounded up to the next nano (a rebate is rounded towards zero)."""
+    """Return parts per million of the notional, rounded up to the next nano (a rebate is rounded towards zero)."""
     return share_ceil(notional_nanos, ppm)
 
 

@@ -71,4 +71,4 @@ def next_state(state: int, answer: int) -> int:
 @njit(cache=True)
 def is_live(state: int) -> bool:
     """Return whether an order in this state can still fill."""
-    return state == PENDING or state == OPEN or state == PARTIALLY_FILLED
+    return PENDING <= state <= PARTIALLY_FILLED

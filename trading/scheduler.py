@@ -35,15 +35,13 @@ from trading.agent import (
     agent_forecast,
     agent_quote,
     agent_timer,
-    carry_out,
-    go_on_flattening,
     wake,
-    watch_risk,
 )
 from trading.journal import R_IOC_REST
 from trading.ledger import remark
 from trading.orders import REFUSED
 from trading.risk import ladder_may_move
+from trading.sending import carry_out, go_on_flattening, watch_risk
 from trading.state import (
     G_CMD_HEAD,
     G_CMD_TAIL,
@@ -197,9 +195,10 @@ def run_kernel(
         if due > now:
             now = due
             g[G_NOW] = now
-        elif due < now and (kind == MARKET_AT_VENUE or kind == MARKET_AT_AGENT):
+        elif due < now and kind in (MARKET_AT_VENUE, MARKET_AT_AGENT):
             g[G_LATE_ROWS] += 1
-        slot, why, forecast_row = -1, 0, -1
+        slot: Any = np.int64(-1)
+        why, forecast_row = 0, -1
         risky, in_vain = False, False
         if kind == MARKET_AT_VENUE:
             event = market[row]
@@ -212,7 +211,7 @@ def run_kernel(
                 levels_apply(
                     venue.price[slot],
                     venue.size[slot],
-                    venue.count[slot],
+                    venue.counts[slot],
                     venue.counters[slot],
                     event.action,
                     event.side,
@@ -231,7 +230,7 @@ def run_kernel(
             slot = parameters.slot_of[number] if 0 <= number < ids else -1
             if slot < 0 or parameters.inst[slot, K_TRADED] == 0:
                 continue
-            book = BookState(books.price[slot], books.size[slot], books.count[slot], books.counters[slot])
+            book = BookState(books.price[slot], books.size[slot], books.counts[slot], books.counters[slot])
             book_apply(book, event.action, event.side, event.price_units, event.size_lots)
             if event.flags & F_LAST == 0:
                 continue
@@ -258,9 +257,7 @@ def run_kernel(
                 venue_cancel(venue, parameters, now, order_id, number)
             else:
                 side, tif = np.int64(command.side), np.int64(command.tif)
-                venue_order(
-                    venue, parameters, now, order_id, number, side, tif, command.price_units, command.size_lots
-                )
+                venue_order(venue, parameters, now, order_id, number, side, tif, command.price_units, command.size_lots)
             continue
         elif kind == ANSWER:
             place = g[G_RSP_HEAD] % len(responses)

@@ -283,7 +283,7 @@ class VenueState(NamedTuple):
         Ring of what is on its way to the agent, in order of arrival.
     taken : int64 array, shape (I, 2, TAKEN_LEVELS, 2)
         Price and lots that we have taken and the tape still shows, by side of the book.
-    price, size, count, counters : int64 arrays
+    price, size, counts, counters : int64 arrays
         Its books, stacked as :class:`Books`.
     """
 
@@ -294,7 +294,7 @@ class VenueState(NamedTuple):
     taken: Int64
     price: Int64
     size: Int64
-    count: Int64
+    counts: Int64
     counters: Int64
 
 
@@ -303,7 +303,7 @@ class Books(NamedTuple):
 
     price: Int64
     size: Int64
-    count: Int64
+    counts: Int64
     counters: Int64
 
 
@@ -349,9 +349,9 @@ def allocate_state(
 def copy_state(state: EngineState) -> EngineState:
     """Return a checkpoint of the state."""
     return EngineState(
-        AgentState(*(array.copy() for array in state.agent)),
-        Books(*(array.copy() for array in state.books)),
-        VenueState(*(array.copy() for array in state.venue)),
+        AgentState._make(array.copy() for array in state.agent),
+        Books._make(array.copy() for array in state.books),
+        VenueState._make(array.copy() for array in state.venue),
     )
 
 

@@ -135,7 +135,14 @@ def stays_in(edge: float, position: int, bid: int, ask: int, taker_ppm: int, flo
 
 @cfunc(DECIDE_SIGNATURE, cache=True)
 def decide_taker(
-    now: int, wake: int, ints: Ints, floats: Floats, view: Ints, forecast: Floats, memory: Ints, out: npt.NDArray[np.int64]
+    now: int,
+    wake: int,
+    ints: Ints,
+    floats: Floats,
+    view: Ints,
+    forecast: Floats,
+    memory: Ints,
+    out: npt.NDArray[np.int64],
 ) -> int:
     """Take the touch when a forecast pays for the round trip, hold for the horizon, leave or extend on a fresh forecast.
 
@@ -215,7 +222,14 @@ K_STAY: Final = 1
 
 @cfunc(DECIDE_SIGNATURE, cache=True)
 def decide_touch_maker(
-    now: int, wake: int, ints: Ints, floats: Floats, view: Ints, forecast: Floats, memory: Ints, out: npt.NDArray[np.int64]
+    now: int,
+    wake: int,
+    ints: Ints,
+    floats: Floats,
+    view: Ints,
+    forecast: Floats,
+    memory: Ints,
+    out: npt.NDArray[np.int64],
 ) -> int:
     """Rest a post-only order at the best bid and the best ask, as far as the inventory limit allows.
 

@@ -37,9 +37,9 @@ from trading.journal import (
 )
 from trading.orders import ACK, CANCEL_REFUSED, DONE, FILL_PART, FILL_WHOLE, IOC, POST_ONLY, REFUSED
 from trading.state import (
+    J_RESTING,
     J_TAKEN,
     J_UNKNOWN_QUEUE,
-    J_RESTING,
     K_PASSIVE,
     N_CLOSED,
     N_HIGH,
@@ -57,7 +57,7 @@ _i: Final = np.int64
 @njit(cache=True)
 def venue_book(venue: VenueState, slot: int) -> BookState:
     """Return the venue's book of an instrument, sharing its memory."""
-    return BookState(venue.price[slot], venue.size[slot], venue.count[slot], venue.counters[slot])
+    return BookState(venue.price[slot], venue.size[slot], venue.counts[slot], venue.counters[slot])
 
 
 @njit(cache=True)
@@ -183,7 +183,9 @@ def _fill_resting(venue: VenueState, parameters: EngineParameters, now: int, k: 
     order.leaves_lots -= lots
     answer = FILL_WHOLE if order.leaves_lots == 0 else FILL_PART
     slot = _i(order.slot)
-    _answer(venue, parameters, now, order.order_id, slot, answer, _i(0), order.price_units, lots, order.leaves_lots, _i(1))
+    _answer(
+        venue, parameters, now, order.order_id, slot, answer, _i(0), order.price_units, lots, order.leaves_lots, _i(1)
+    )
     if order.leaves_lots == 0:
         _leave(venue, k)
 
@@ -287,7 +289,7 @@ def venue_market(
     """Apply one market row of an instrument that has own orders resting or lots taken."""
     resting = venue.inst[slot, J_RESTING] > 0
     book = venue_book(venue, slot)
-    trade = action == EXECUTE or action == HIDDEN or action == TRADE
+    trade = action in (EXECUTE, HIDDEN, TRADE)
     if resting and trade and side != 0:
         _executed(venue, parameters, now, slot, action, side, price, lots)
     book_apply(book, action, side, price, lots)
@@ -407,7 +409,17 @@ def venue_cancel(venue: VenueState, parameters: EngineParameters, now: int, orde
         order = venue.resting[k]
         if order.active != 0 and order.order_id == order_id:
             _answer(
-                venue, parameters, now, order_id, slot, _i(DONE), _i(R_ASKED), order.price_units, _i(0), order.leaves_lots, _i(0)
+                venue,
+                parameters,
+                now,
+                order_id,
+                slot,
+                _i(DONE),
+                _i(R_ASKED),
+                order.price_units,
+                _i(0),
+                order.leaves_lots,
+                _i(0),
             )
             _leave(venue, k)
             return

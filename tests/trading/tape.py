@@ -10,7 +10,7 @@ from numba import cfunc
 from marketdata.clock import NS_PER_MS, NS_PER_S, Session
 from marketdata.events import ASK, BID, EVENT_DTYPE, F_LAST, EventArray, merge_events
 from marketdata.instruments import BookKind, Fees, Instrument
-from marketdata.settings import LatencySettings, RiskSettings, Settings
+from marketdata.settings import LatencySettings, RiskSettings
 from models.forecast import FORECAST_DTYPE, ForecastArray
 from tests.features.tape import OPEN_NS as TAPE_OPEN_NS
 from tests.features.tape import random_tape
@@ -51,7 +51,9 @@ LOOSE = RiskSettings(
 CAPITAL = 1e9
 
 
-def instrument(k: int = 0, kind: BookKind = BookKind.MATCHING, *, maker_ppm: int = -20, taker_ppm: int = 30) -> Instrument:
+def instrument(
+    k: int = 0, kind: BookKind = BookKind.MATCHING, *, maker_ppm: int = -20, taker_ppm: int = 30
+) -> Instrument:
     return Instrument(
         symbol=f"I{k}",
         instrument_id=k,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketdata.clock import NS_PER_MS, NS_PER_S
-from marketdata.events import ASK, BID, LEVEL, ADD
+from marketdata.events import ADD, ASK, BID, LEVEL
 from marketdata.settings import RiskSettings
 from tests.trading.tape import LOOSE, OPEN_NS, SESSION, Tape, engine, quoted, run, script, simple_taker
 from trading.controls import FLATTEN, KILL, PAUSE, POSITION_LIMIT, REARM, RESUME, control, pause_windows
@@ -54,7 +54,10 @@ def test_the_order_rate_is_a_sliding_second() -> None:
 
 def test_the_position_limit_counts_live_orders_at_their_worst_and_makes_orders_smaller() -> None:
     rows = _run(
-        _risk(max_position_lots=5), (10, BID, POST_ONLY, 10_000, 3), (11, BID, IOC, 10_005, 4), (12, BID, IOC, 10_005, 1)
+        _risk(max_position_lots=5),
+        (10, BID, POST_ONLY, 10_000, 3),
+        (11, BID, IOC, 10_005, 4),
+        (12, BID, IOC, 10_005, 1),
     )
     sent = rows[rows["kind"] == ORDER]
     assert sent["size_lots"][:2].tolist() == [3, 2]
@@ -133,7 +136,10 @@ def _falling(step: int, lots: int, count: int = 3) -> Tape:
 
 def test_the_daily_loss_halts_cancels_and_flattens() -> None:
     rows = _run(
-        _risk(daily_loss=4.0), (10, BID, IOC, 10_005, 20), (20, BID, POST_ONLY, 9_000, 1), (250, BID, IOC, 10_005, 1),
+        _risk(daily_loss=4.0),
+        (10, BID, IOC, 10_005, 20),
+        (20, BID, POST_ONLY, 9_000, 1),
+        (250, BID, IOC, 10_005, 1),
         tape=_falling(200, 50),
     )
     risk = risk_frame(rows)

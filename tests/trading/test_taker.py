@@ -7,7 +7,19 @@ from marketdata.clock import NS_PER_MS, NS_PER_S
 from marketdata.events import ASK, BID, LEVEL
 from marketdata.instruments import BookKind
 from models.forecast import ForecastArray
-from tests.trading.tape import CAPITAL, LATENCY, OPEN_NS, SESSION, Tape, engine, forecast, instrument, quoted, run, simple_taker
+from tests.trading.tape import (
+    CAPITAL,
+    LATENCY,
+    OPEN_NS,
+    SESSION,
+    Tape,
+    engine,
+    forecast,
+    instrument,
+    quoted,
+    run,
+    simple_taker,
+)
 from trading.journal import FILL, FORECAST, ORDER, OUTCOME_NAMES, Journal
 from trading.sizing import KELLY_CAP, bet_lots, bet_share, kelly_binary, kelly_three
 

@@ -46,7 +46,11 @@ def test_liquidity_is_taken_once_until_new_lots_arrive() -> None:
     tape = quoted(Tape(), 10_000, 10_005, 5)
     tape(100, ADD, ASK, 10_005, 2)(200, LEVEL, ASK, 10_010, 9)
     rows = _trade(
-        tape, (10, BID, IOC, 10_005, 4), (50, BID, IOC, 10_005, 4), (120, BID, IOC, 10_005, 4), (150, BID, IOC, 10_005, 1)
+        tape,
+        (10, BID, IOC, 10_005, 4),
+        (50, BID, IOC, 10_005, 4),
+        (120, BID, IOC, 10_005, 4),
+        (150, BID, IOC, 10_005, 1),
     )
     assert _fills(rows) == [(10_005, 4, 0), (10_005, 1, 0), (10_005, 2, 0)]
 
@@ -73,9 +77,7 @@ def test_market_rows_come_before_a_command_that_arrives_at_the_same_nanosecond()
 
 
 def test_without_latency_an_order_still_happens_after_what_caused_it() -> None:
-    made = engine(
-        script((10, BID, IOC, 10_005, 1)), latency=slower(LATENCY, decision_ns=0, order_ns=0, response_ns=0)
-    )
+    made = engine(script((10, BID, IOC, 10_005, 1)), latency=slower(LATENCY, decision_ns=0, order_ns=0, response_ns=0))
     rows = run(made, quoted(Tape()).events())[1]
     fill = rows[rows["kind"] == FILL][0]
     assert fill["ts_ns"] == fill["venue_ns"] == OPEN_NS + 10 * NS_PER_MS
@@ -147,7 +149,9 @@ def test_after_a_clear_the_whole_rebuilt_level_stands_ahead() -> None:
 
 
 def test_a_limit_order_takes_what_crosses_and_rests_with_the_rest() -> None:
-    tape = quoted(Tape(), lots=3)(100, EXECUTE, ASK, 10_005, 3)(110, LEVEL, ASK, 10_010, 9)(120, EXECUTE, BID, 10_005, 1)
+    tape = quoted(Tape(), lots=3)(100, EXECUTE, ASK, 10_005, 3)(110, LEVEL, ASK, 10_010, 9)(
+        120, EXECUTE, BID, 10_005, 1
+    )
     rows = _trade(tape, (10, BID, LIMIT, 10_005, 5))
     assert _fills(rows) == [(10_005, 3, 0), (10_005, 1, 1)]
 
