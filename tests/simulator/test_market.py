@@ -181,8 +181,10 @@ def test_the_strength_map_is_what_the_oracle_measures() -> None:
     measured = measure_strength_map(settings, sessions, (0.0, 1.0, 2.0))
     for symbol, line in zip(SYMBOLS, STRENGTH_MAP, strict=True):
         assert measured[symbol].median_spread_units == line.median_spread_units
-        assert measured[symbol].cost_units == pytest.approx(line.cost_units, abs=0.1)
-        assert measured[symbol].capture == pytest.approx(line.capture, abs=0.03)
+        for strength in (0.0, 1.0, 2.0):
+            move = informed_move_units(settings.instrument(symbol), strength)
+            gross = [one.capture * move - one.cost_units for one in (measured[symbol], line)]
+            assert gross[0] == pytest.approx(gross[1], abs=0.12), (symbol, strength)
 
 
 def test_a_stronger_signal_is_a_larger_move_paid_after_fees() -> None:
