@@ -39,6 +39,7 @@ TRIP_DTYPE: Final = np.dtype(
         ("instrument_id", "i2"),
         ("side", "i1"),
         ("capped", "u1"),
+        ("spare", "u1", (4,)),
     ],
     align=True,
 )
@@ -227,7 +228,7 @@ class Screen:
         """Trade forecasts in the form of :func:`forecast_values`; see :meth:`run`."""
         pnl = np.zeros(len(self.clock.ts_ns), np.int64)
         most = len(values) // 2 + len(self._inst) * max(len(self.clock.days), 1) + 1
-        trips = np.empty(most, TRIP_DTYPE)
+        trips = np.zeros(most, TRIP_DTYPE)
         counts = np.zeros(2, np.int64)
         own = source if source is not None else np.zeros(0, np.int64)
         period, response = self.clock.period_ns, self._response_ns

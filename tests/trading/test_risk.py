@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketdata.clock import NS_PER_MS, NS_PER_S
-from marketdata.events import ADD, ASK, BID, LEVEL
+from marketdata.events import ASK, BID, LEVEL
 from marketdata.settings import RiskSettings
 from tests.trading.tape import LOOSE, OPEN_NS, SESSION, Tape, engine, quoted, run, script, simple_taker
 from trading.controls import FLATTEN, KILL, PAUSE, POSITION_LIMIT, REARM, RESUME, control, pause_windows
@@ -17,8 +17,6 @@ from trading.journal import CANCEL, FILL, ORDER, REASON_NAMES, RISK, RISK_REJECT
 from trading.orders import IOC, POST_ONLY
 from trading.risk import HALTED, NORMAL, REDUCED_20, REDUCED_50, ladder_step, rearm, scaled_lots, set_peak
 from trading.state import G_COUNT, G_EQUITY, G_LADDER, G_OPEN_EQUITY, G_PEAK
-
-DEEP = dict.fromkeys((), 0)
 
 
 def _risk(**changes: Any) -> RiskSettings:
@@ -236,4 +234,3 @@ def test_a_reduced_state_makes_orders_smaller_and_says_when_nothing_is_left() ->
     rows = made.run(made.init(account), quoted(Tape(), lots=50).events(), None, None, FOREVER)[1]
     assert rows["size_lots"][rows["kind"] == ORDER][0] == 5
     assert _rejects(rows) == ["scaled_to_zero"]
-    assert ADD

@@ -8,7 +8,6 @@ from marketdata.events import ASK, BID, LEVEL
 from marketdata.instruments import BookKind
 from models.forecast import ForecastArray
 from tests.trading.tape import (
-    CAPITAL,
     LATENCY,
     OPEN_NS,
     SESSION,
@@ -155,4 +154,3 @@ def test_lots_are_whole_and_never_rounded_up() -> None:
     assert int(bet_lots(0.1, 1_000.0, 100.0, 10**9, 50)) == 1
     assert int(bet_lots(0.1, 1_999.0, 100.0, 10**9, 50)) == 1
     assert int(bet_lots(0.1, 1e9, 100.0, 10**9, 50)) == 50
-    assert CAPITAL
