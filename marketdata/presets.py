@@ -190,7 +190,7 @@ def _lean_equity(folder: Path, sessions: int | None) -> Settings:
         sessions=sessions or _span(dates),
         instruments=tuple(instruments),
         sampling=SamplingSettings(every_events=75),
-        training=TrainingSettings(fold_unit="block", block_minutes=65, min_instruments=min(2, len(quoted))),
+        training=TrainingSettings(fold_unit="block", block_minutes=195, min_instruments=min(2, len(quoted))),
         strategy=SHARES_STRATEGY,
         risk=SHARES_RISK,
     )
