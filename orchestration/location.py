@@ -15,7 +15,6 @@ from orchestration.resources import RootResource
 from orchestration.schedule import build_schedules
 from orchestration.sensors import build_sensors
 
-
 QUIET_CONSOLE = dg.LoggerDefinition(
     logger_fn=dg.colored_console_logger.logger_fn,
     config_schema={

@@ -6,10 +6,11 @@ from typing import Final
 
 from marketdata.settings import SettingsError
 
-FORECASTER: Final = '''"""{title}: a logit on the columns whose names begin with one of the prefixes. Start here and make it yours.
+FORECASTER: Final = '''"""{title}: a logit on the columns whose names begin with one of the prefixes. Make it yours.
 
 Every law of the forecaster protocol is tested over the whole catalogue, this member included
-(``tests/models/test_forecasters.py``). Add ``"{name}"`` to ``training.models`` in a root's ``settings.toml`` to let it run at night.
+(``tests/models/test_forecasters.py``). Add ``"{name}"`` to ``training.models`` in a root's ``settings.toml`` to
+let it run at night.
 """
 
 from dataclasses import dataclass

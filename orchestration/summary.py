@@ -137,11 +137,15 @@ def _print_paper(record: NightRecord, console: Console) -> None:
         markup=False,
     )
     for event in paper.risk_events[:5]:
-        console.print(f"          {from_ns(event.ts_ns):%H:%M:%S} {event.kind} {event.symbol} {event.detail}", markup=False)
+        console.print(
+            f"          {from_ns(event.ts_ns):%H:%M:%S} {event.kind} {event.symbol} {event.detail}", markup=False
+        )
     if record.parity:
         same = all(check.passed for check in record.parity)
         compared = ", ".join(f"{check.name} ({check.compared:,})" for check in record.parity)
-        console.print(f"parity    {'[green]equal[/green]' if same else '[red]DIFFERENT[/red]'}: {escape(compared)}", markup=True)
+        console.print(
+            f"parity    {'[green]equal[/green]' if same else '[red]DIFFERENT[/red]'}: {escape(compared)}", markup=True
+        )
 
 
 def _print_costs(result: NightsResult, console: Console) -> None:

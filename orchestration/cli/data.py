@@ -1,6 +1,7 @@
 """Commands about data: ``init``, ``simulate``, ``quarantine``."""
 
 import getpass
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import date, datetime
 from pathlib import Path
@@ -121,7 +122,11 @@ def _write(frame: pl.DataFrame, output: Path | None) -> None:
         with pl.Config(tbl_rows=50, tbl_cols=20, tbl_hide_dataframe_shape=True):
             out.print(str(frame), markup=False)
         return
-    writers = {".csv": frame.write_csv, ".json": frame.write_json, ".parquet": frame.write_parquet}
+    writers: dict[str, Callable[[Path], object]] = {
+        ".csv": frame.write_csv,
+        ".json": frame.write_json,
+        ".parquet": frame.write_parquet,
+    }
     if output.suffix not in writers:
         raise SettingsError(f"{output}: write to a .csv, .json or .parquet file")
     writers[output.suffix](output)

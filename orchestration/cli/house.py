@@ -42,7 +42,7 @@ def bench(
     from benchmarks.registry import run_benchmarks
 
     try:
-        rows = run_benchmarks(names or None)
+        rows = run_benchmarks(names or ())
     except KeyError as error:
         raise SettingsError(f"unknown benchmark {error}") from error
     for row in rows:

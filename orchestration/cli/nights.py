@@ -1,5 +1,6 @@
 """Commands that run nights: ``run``, ``nightly``, ``ingest``, ``train``, ``report``."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -135,7 +136,7 @@ def _next_night(root: DataRoot) -> date:
     )
 
 
-def _fail_with(failures: list[object]) -> None:
+def _fail_with(failures: Sequence[object]) -> None:
     for failure in failures:
         err.print(f"flowsense: {failure}", markup=False)
     if failures:

@@ -22,7 +22,7 @@ def python(code: str, **env: str) -> str:
 
 
 def test_importing_any_package_switches_every_usage_report_off() -> None:
-    code = "import os, features; print(all(os.environ[k] == v for k, v in %r.items()))" % TELEMETRY_OFF
+    code = f"import os, features; print(all(os.environ[k] == v for k, v in {TELEMETRY_OFF!r}.items()))"
     assert python(code, MLFLOW_DISABLE_TELEMETRY="false", DO_NOT_TRACK="0") == "True"
 
 

@@ -14,8 +14,10 @@ from orchestration.up import PortTaken, Service, Supervisor, require_free_ports
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = (
-    "import signal, subprocess, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); print('up', flush=True); time.sleep(600)"
+    "import signal, subprocess, sys, time;"
+    "signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
+    "print('up', flush=True); time.sleep(600)"
 )
 
 
