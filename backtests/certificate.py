@@ -5,7 +5,9 @@ families are run through the real engine on many sessions of N1: a taker that se
 over a grid of entry thresholds; and touch makers over a grid of rules, under the queue model that flatters them less and the
 one that flatters them more. A taker's edge is its net profit a lot; a maker's is what a filled lot is worth at the mid a
 minute later, less its price and fee, because the luck of the inventory it holds meanwhile says nothing about the edge and
-hides it for years. The world passes when the upper 99 % bound of every one's edge is at most zero.
+hides it for years. The world passes when the upper 99 % bound of every one's edge is at most zero, or when what it could earn at
+that bound is less than one median spread an instrument and session: a taker who knows the efficient price and waits until it is
+more than a whole round trip away picks, by construction, the few moments that pay, and the question is whether they matter.
 
 *The strength.* The oracle of a planted world trades each informed episode through the engine; its net profit per round trip in
 median spreads is what the world's strength states.
@@ -40,6 +42,8 @@ Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 FOLDER: Final = Path(__file__).resolve().parent / "certificates"
+IMMATERIAL_SPREADS: Final = 1.0
+"""Median spreads an instrument and session that are nothing."""
 MARKOUT_NS: Final = NS_PER_MINUTE
 BLOCK_NS: Final = 30 * NS_PER_MINUTE
 UPPER_99: Final = 2.3263478740408408
@@ -58,7 +62,8 @@ MAKER_QUEUES: Final = ("risk_averse", "probabilistic")
 class EdgeRow:
     """One member of a grid: net edge a filled lot, in quote currency and in median spreads, and the net profit it ended with.
 
-    ``upper_99`` bounds the mean from above, from half-hour blocks (a ratio of sums; blocks taken as independent).
+    ``upper_99`` bounds the mean from above, from half-hour blocks (a ratio of sums; blocks taken as independent);
+    ``upper_99_session_spreads`` is what that would earn in an instrument and session, in median spreads.
     """
 
     name: str
@@ -68,11 +73,12 @@ class EdgeRow:
     net_per_lot_spreads: float
     standard_error: float
     upper_99: float
+    upper_99_session_spreads: float
 
     @property
     def pays(self) -> bool:
-        """Whether it cannot be excluded that it earns something."""
-        return self.fills > 0 and self.upper_99 > 0.0
+        """Whether it cannot be excluded that it earns something that matters."""
+        return self.upper_99 > 0.0 and self.upper_99_session_spreads > IMMATERIAL_SPREADS
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +158,8 @@ def certify_n1(
         if progress is not None:
             progress(f"session {index + 1} of {sessions}")
     spread = float(np.mean(spreads))
-    rows = tuple(_edge_row(name, np.concatenate(parts), profits[name], spread) for name, parts in blocks.items())
+    days = sessions * len(world.instruments)
+    rows = tuple(_edge_row(name, np.concatenate(parts), profits[name], spread, days) for name, parts in blocks.items())
     return Certificate(
         world="n1",
         sessions=sessions,
@@ -299,14 +306,15 @@ def _markout_blocks(result: BacktestResult, mids: Quotes) -> Float64:
     return out
 
 
-def _edge_row(name: str, blocks: Float64, profit: float, spread: float) -> EdgeRow:
+def _edge_row(name: str, blocks: Float64, profit: float, spread: float, days: int) -> EdgeRow:
     net, lots = float(blocks[:, 0].sum()), float(blocks[:, 1].sum())
     if lots == 0:
-        return EdgeRow(name, 0, profit, 0.0, 0.0, 0.0, 0.0)
+        return EdgeRow(name, 0, profit, 0.0, 0.0, 0.0, 0.0, 0.0)
     ratio = net / lots
     n = len(blocks)
     error = float(np.sqrt(n / max(n - 1, 1) * ((blocks[:, 0] - ratio * blocks[:, 1]) ** 2).sum())) / lots
-    return EdgeRow(name, int(lots), profit, ratio, ratio / spread, error, ratio + UPPER_99 * error)
+    upper = ratio + UPPER_99 * error
+    return EdgeRow(name, int(lots), profit, ratio, ratio / spread, error, upper, upper * lots / days / spread)
 
 
 def oracle_strength(

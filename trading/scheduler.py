@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from marketdata.book import BookState, book_apply, book_best, levels_apply
+from marketdata.book import levels_apply
 from marketdata.events import F_LAST
 from trading.agent import (
     CLOSED,
@@ -65,7 +65,6 @@ from trading.state import (
     I_POSITION,
     INTENT_ROWS,
     J_RESTING,
-    J_TAKEN,
     K_TRADED,
     K_UNIT_NANOS,
     N_RSP_TAIL,
@@ -78,7 +77,7 @@ from trading.state import (
     Records,
 )
 from trading.strategies import WAKE_FORECAST, WAKE_RESPONSE, WAKE_TIMER, WAKE_TOP
-from trading.venue import venue_cancel, venue_close, venue_market, venue_order
+from trading.venue import forget_taken, touches_taken, venue_cancel, venue_close, venue_market, venue_order
 
 RUN_DONE: Final = 0
 RUN_OUT_FULL: Final = 1
@@ -207,21 +206,15 @@ def run_kernel(
             slot = parameters.slot_of[number] if 0 <= number < ids else -1
             if slot < 0 or parameters.inst[slot, K_TRADED] == 0:
                 continue
-            if venue.inst[slot, J_RESTING] + venue.inst[slot, J_TAKEN] == 0:
-                levels_apply(
-                    venue.price[slot],
-                    venue.size[slot],
-                    venue.counts[slot],
-                    venue.counters[slot],
-                    event.action,
-                    event.side,
-                    event.price_units,
-                    event.size_lots,
-                )
-            else:
-                side, action, flags = np.int64(event.side), np.int64(event.action), np.int64(event.flags)
-                price, lots = event.price_units, event.size_lots
-                venue_market(venue, parameters, queue, now, slot, action, side, price, lots, flags)
+            action, side, price = np.int64(event.action), np.int64(event.side), event.price_units
+            if venue.inst[slot, J_RESTING] > 0:
+                flags = np.int64(event.flags)
+                venue_market(venue, parameters, queue, now, slot, action, side, price, event.size_lots, flags)
+                continue
+            prices, sizes = venue.price[slot], venue.size[slot]
+            levels_apply(prices, sizes, venue.counts[slot], venue.counters[slot], action, side, price, event.size_lots)
+            if touches_taken(venue.inst, venue.taken, slot, action, side, price):
+                forget_taken(venue, slot, action, side)
             continue
         if kind == MARKET_AT_AGENT:
             event = market[a]
@@ -230,11 +223,24 @@ def run_kernel(
             slot = parameters.slot_of[number] if 0 <= number < ids else -1
             if slot < 0 or parameters.inst[slot, K_TRADED] == 0:
                 continue
-            book = BookState(books.price[slot], books.size[slot], books.counts[slot], books.counters[slot])
-            book_apply(book, event.action, event.side, event.price_units, event.size_lots)
+            prices, sizes, counts = books.price[slot], books.size[slot], books.counts[slot]
+            levels_apply(
+                prices,
+                sizes,
+                counts,
+                books.counters[slot],
+                event.action,
+                event.side,
+                event.price_units,
+                event.size_lots,
+            )
             if event.flags & F_LAST == 0:
                 continue
-            bid, bid_lots, ask, ask_lots = book_best(book)
+            bid, bid_lots, ask, ask_lots = 0, 0, 0, 0
+            if counts[0] > 0:
+                bid, bid_lots = prices[0, counts[0] - 1], sizes[0, counts[0] - 1]
+            if counts[1] > 0:
+                ask, ask_lots = prices[1, counts[1] - 1], sizes[1, counts[1] - 1]
             if (
                 bid == inst[slot, I_BID]
                 and bid_lots == inst[slot, I_BID_LOTS]

@@ -98,8 +98,8 @@ N_COUNT: Final = 4
 J_RESTING: Final = 0
 """Own orders resting."""
 J_TAKEN: Final = 1
-"""Price levels of which we have lots that the tape still shows."""
-J_UNKNOWN_QUEUE: Final = 2
+"""Two entries, bids and asks: price levels of which we have lots that the tape still shows."""
+J_UNKNOWN_QUEUE: Final = 3
 """Whether a resting order's queue is to be looked up again at the end of the group."""
 J_COUNT: Final = 4
 

@@ -25,7 +25,7 @@ import numpy as np
 from numba import njit
 
 from marketdata.book import BookState, book_apply, book_level_size
-from marketdata.events import BID, CLEAR, EXECUTE, F_LAST, HIDDEN, QUOTE, TRADE
+from marketdata.events import ADD, BID, CLEAR, EXECUTE, F_LAST, HIDDEN, QUOTE, TRADE
 from trading.journal import (
     R_ASKED,
     R_IOC_REST,
@@ -47,6 +47,7 @@ from trading.state import (
     P_RESPONSE_NS,
     TAKEN_LEVELS,
     EngineParameters,
+    Int64,
     VenueState,
 )
 
@@ -92,10 +93,8 @@ def _answer(
 @njit(cache=True)
 def _taken_at(venue: VenueState, slot: int, book_side: int, price: int) -> int:
     """Return the lots at a level that the tape still shows but that we have taken."""
-    if venue.inst[slot, J_TAKEN] == 0:
-        return 0
-    for k in range(TAKEN_LEVELS):
-        if venue.taken[slot, book_side, k, 0] == price and venue.taken[slot, book_side, k, 1] > 0:
+    for k in range(venue.inst[slot, J_TAKEN + book_side]):
+        if venue.taken[slot, book_side, k, 0] == price:
             return venue.taken[slot, book_side, k, 1]
     return 0
 
@@ -103,34 +102,59 @@ def _taken_at(venue: VenueState, slot: int, book_side: int, price: int) -> int:
 @njit(cache=True)
 def _take(venue: VenueState, slot: int, book_side: int, price: int, lots: int) -> bool:
     """Remember that ``lots`` at a level are gone; False when no more levels can be remembered."""
-    free = -1
-    for k in range(TAKEN_LEVELS):
-        if venue.taken[slot, book_side, k, 1] == 0:
-            free = k if free < 0 else free
-        elif venue.taken[slot, book_side, k, 0] == price:
+    used = venue.inst[slot, J_TAKEN + book_side]
+    for k in range(used):
+        if venue.taken[slot, book_side, k, 0] == price:
             venue.taken[slot, book_side, k, 1] += lots
             return True
-    if free < 0:
+    if used == TAKEN_LEVELS:
         return False
-    venue.taken[slot, book_side, free, 0] = price
-    venue.taken[slot, book_side, free, 1] = lots
-    venue.inst[slot, J_TAKEN] += 1
+    venue.taken[slot, book_side, used, 0] = price
+    venue.taken[slot, book_side, used, 1] = lots
+    venue.inst[slot, J_TAKEN + book_side] += 1
     return True
 
 
 @njit(cache=True)
-def _forget_taken(venue: VenueState, slot: int) -> None:
+def touches_taken(inst: Int64, taken: Int64, slot: int, action: int, side: int, price: int) -> bool:
+    """Return whether a market row may change a level of which we have taken lots."""
+    if action == CLEAR:
+        return True
+    if action == ADD or side == 0:
+        return False
+    book_side = 0 if side == BID else 1
+    for k in range(inst[slot, J_TAKEN + book_side]):  # noqa: SIM110  numba compiles no generator into any()
+        if action == QUOTE or taken[slot, book_side, k, 0] == price:
+            return True
+    return False
+
+
+@njit(cache=True)
+def forget_taken(venue: VenueState, slot: int, action: int, side: int) -> None:
+    """Bring what was taken up to date after a row that :func:`touches_taken` has been applied to the book."""
+    if action == CLEAR:
+        venue.inst[slot, J_TAKEN] = 0
+        venue.inst[slot, J_TAKEN + 1] = 0
+    else:
+        _forget_taken(venue, slot, 0 if side == BID else 1)
+
+
+@njit(cache=True)
+def _forget_taken(venue: VenueState, slot: int, book_side: int) -> None:
     """Let taken lots go where the tape shows fewer than were taken: they have left it, or new ones took their place."""
     book = venue_book(venue, slot)
-    for book_side in range(2):
-        for k in range(TAKEN_LEVELS):
-            lots = venue.taken[slot, book_side, k, 1]
-            if lots > 0:
-                shown = book_level_size(book, book_side, venue.taken[slot, book_side, k, 0])
-                if shown < lots:
-                    venue.taken[slot, book_side, k, 1] = shown
-                    if shown == 0:
-                        venue.inst[slot, J_TAKEN] -= 1
+    k = venue.inst[slot, J_TAKEN + book_side] - 1
+    while k >= 0:
+        row = venue.taken[slot, book_side, k]
+        shown = book_level_size(book, book_side, row[0])
+        if shown == 0:
+            last = venue.inst[slot, J_TAKEN + book_side] - 1
+            row[0] = venue.taken[slot, book_side, last, 0]
+            row[1] = venue.taken[slot, book_side, last, 1]
+            venue.inst[slot, J_TAKEN + book_side] = last
+        elif shown < row[1]:
+            row[1] = shown
+        k -= 1
 
 
 @njit(cache=True)
@@ -286,17 +310,14 @@ def venue_market(
     lots: int,
     flags: int,
 ) -> None:
-    """Apply one market row of an instrument that has own orders resting or lots taken."""
-    resting = venue.inst[slot, J_RESTING] > 0
+    """Apply one market row of an instrument that has own orders resting."""
     book = venue_book(venue, slot)
     trade = action in (EXECUTE, HIDDEN, TRADE)
-    if resting and trade and side != 0:
+    if trade and side != 0:
         _executed(venue, parameters, now, slot, action, side, price, lots)
     book_apply(book, action, side, price, lots)
-    if venue.inst[slot, J_TAKEN] > 0:
-        _forget_taken(venue, slot)
-    if not resting:
-        return
+    if touches_taken(venue.inst, venue.taken, slot, action, side, price):
+        forget_taken(venue, slot, action, side)
     if action == CLEAR:
         venue.inst[slot, J_UNKNOWN_QUEUE] = 1
         for k in range(venue.g[N_HIGH]):

@@ -91,10 +91,12 @@ def test_a_year_has_252_sessions_or_365(hour: Hour) -> None:
 def test_a_certificate_is_valid_only_when_nothing_pays_and_comes_back_as_written(tmp_path: object) -> None:
     from pathlib import Path
 
-    rows = (EdgeRow("a", 10, -5.0, -0.5, -0.2, 0.1, -0.27), EdgeRow("b", 0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    rows = (EdgeRow("a", 10, -5.0, -0.5, -0.2, 0.1, -0.27, -2.7), EdgeRow("b", 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
     made = Certificate("n1", 2, ("X",), 9, (30,), (0,), {"feed_ns": 1}, "s", "t", rows)
     assert made.valid
     assert made.best.name == "a"
     assert load_certificate(save_certificate(made, Path(str(tmp_path)) / "n1.json")) == made
-    paying = EdgeRow("c", 10, 5.0, 0.5, 0.2, 0.1, 0.73)
+    rare = EdgeRow("d", 10, 5.0, 0.5, 0.2, 0.1, 0.73, 0.9)
+    assert Certificate("n1", 2, ("X",), 9, (30,), (0,), {}, "s", "t", (*rows, rare)).valid
+    paying = EdgeRow("c", 10, 5.0, 0.5, 0.2, 0.1, 0.73, 7.3)
     assert not Certificate("n1", 2, ("X",), 9, (30,), (0,), {}, "s", "t", (*rows, paying)).valid
