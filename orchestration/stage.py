@@ -14,6 +14,7 @@ from marketdata.clock import Session
 from marketdata.partitions import CheckResult, PartitionMissing, PartitionQuarantined, publish
 from marketdata.paths import DataRoot, PartitionKey
 from marketdata.settings import Settings, SettingsError
+from orchestration import stopwatch
 from orchestration.audits import gather
 from orchestration.progress import step_begins
 from orchestration.resources import RootResource
@@ -119,10 +120,12 @@ def publish_partition(context: StageContext, asset: str, stage: PartitionStage) 
     key = context.key(asset)
     step_begins(asset)
     with refusals():
-        made = stage(context)
+        with stopwatch.part(stopwatch.INGEST):
+            made = stage(context)
         extra = {"rows_in": made.rows_in, **made.extra}
         try:
-            manifest = publish(context.root, key, made.frame, made.checks, bad_rows=made.bad_rows, extra=extra)
+            with stopwatch.part(stopwatch.INGEST):
+                manifest = publish(context.root, key, made.frame, made.checks, bad_rows=made.bad_rows, extra=extra)
         except PartitionQuarantined:
             yield from _check_results(asset, made.checks, str(key))
             raise
@@ -144,7 +147,7 @@ def publish_partition(context: StageContext, asset: str, stage: PartitionStage) 
 def run_night_stage(context: StageContext, asset: str, stage: NightStage) -> dg.MaterializeResult[None]:
     """Run a stage of the night and return its materialization."""
     step_begins(asset)
-    with refusals():
+    with refusals(), stopwatch.part(stopwatch.EVIDENCE):
         shown = dict(stage(context))
     version = shown.pop("data_version", None)
     return dg.MaterializeResult(

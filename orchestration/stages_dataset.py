@@ -170,8 +170,9 @@ def _load(root: DataRoot, settings: Settings, shares: tuple[tuple[Session, str],
     """Return the table of these shares; the last one is kept for the next stage of the same night."""
     from features.dataset_day import dataset_from_frames
 
-    frames = [load_partition(root, PartitionKey("dataset_day", session.date)) for session, _ in shares]
-    return dataset_from_frames(frames, settings, [session for session, _ in shares])
+    with stopwatch.part(stopwatch.INGEST):
+        frames = [load_partition(root, PartitionKey("dataset_day", session.date)) for session, _ in shares]
+        return dataset_from_frames(frames, settings, [session for session, _ in shares])
 
 
 def _parents(context: StageContext, rows: Mapping[str, FeatureRows]) -> dict[str, str]:
