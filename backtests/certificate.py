@@ -13,6 +13,7 @@ more than a whole round trip away picks, by construction, the few moments that p
 median spreads is what the world's strength states.
 """
 
+import ast
 import hashlib
 import json
 import os
@@ -45,6 +46,8 @@ FOLDER: Final = Path(__file__).resolve().parent / "certificates"
 IMMATERIAL_SPREADS: Final = 1.0
 """Median spreads an instrument and session that are nothing."""
 MARKOUT_NS: Final = NS_PER_MINUTE
+NO_MARKET: Final = ("__init__", "calibration", "oracle", "slow", "truth")
+"""Modules of the simulator that the null market's ticks do not come from."""
 BLOCK_NS: Final = 30 * NS_PER_MINUTE
 UPPER_99: Final = 2.3263478740408408
 """Standard normal quantile of 0.99."""
@@ -370,16 +373,23 @@ def _mean_of(values: Float64) -> dict[str, float]:
 
 
 def simulator_sha256() -> str:
-    """Return a hash of the simulator's sources: a certificate speaks about exactly that market."""
-    import marketdata.matching
+    """Return a hash of the code that makes the market, without comments and docstrings: a certificate is of one market."""
     import marketdata.simulator
 
     folder = Path(str(marketdata.simulator.__file__)).parent
     digest = hashlib.sha256()
-    for path in [Path(str(marketdata.matching.__file__)), *sorted(folder.glob("*.py"))]:
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
+    own = [path for path in sorted(folder.glob("*.py")) if path.stem not in NO_MARKET]
+    for path in (folder.parent / "matching.py", *own):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                node.body = [item for item in node.body if not _is_text(item)]
+        digest.update(ast.dump(tree).encode())
     return digest.hexdigest()
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def save_certificate(certificate: Certificate, path: Path | None = None) -> Path:

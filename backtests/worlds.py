@@ -169,11 +169,17 @@ def judge_world(
     strength: float,
     seed: int,
     *,
+    candidates: tuple[str, ...] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> SmallWorld:
     """Make a small world and judge the models fitted on it.
 
     Nothing is kept: fits go to a temporary folder, no trial is counted.
+
+    Parameters
+    ----------
+    candidates : tuple of str, optional
+        In place of the kind's own; a run that counts leaves them as they are.
     """
     from models.catalog import BASELINES
     from models.training import walk_forward
@@ -187,7 +193,7 @@ def judge_world(
     tested = np.zeros(0, np.intp)
     with tempfile.TemporaryDirectory(prefix="flowsense-world-") as folder:
         root = DataRoot(Path(folder))
-        for name in (*settings.training.models, *BASELINES):
+        for name in (*(candidates or settings.training.models), *BASELINES):
             say(name)
             table = dataset if name in BASELINES else slow
             folds = walk_forward(root, settings, table, name, points if name == "hawkes" else {})

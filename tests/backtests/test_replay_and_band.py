@@ -4,9 +4,19 @@ import numpy as np
 import pytest
 
 from backtests.band import run_band
-from backtests.certificate import Certificate, EdgeRow, episode_forecasts, load_certificate, quotes, save_certificate
+from backtests.certificate import (
+    Certificate,
+    EdgeRow,
+    episode_forecasts,
+    load_certificate,
+    oracle_strength,
+    quotes,
+    save_certificate,
+    simulator_sha256,
+)
 from backtests.replay import delay_forecasts, run_backtest, run_days, sessions_per_year
 from marketdata.clock import NS_PER_MINUTE
+from marketdata.presets import preset
 from tests.backtests.conftest import Hour
 from tests.backtests.test_screen import _noise
 from trading.config import last_entry_ns
@@ -100,3 +110,20 @@ def test_a_certificate_is_valid_only_when_nothing_pays_and_comes_back_as_written
     assert Certificate("n1", 2, ("X",), 9, (30,), (0,), {}, "s", "t", (*rows, rare)).valid
     paying = EdgeRow("c", 10, 5.0, 0.5, 0.2, 0.1, 0.73, 7.3)
     assert not Certificate("n1", 2, ("X",), 9, (30,), (0,), {}, "s", "t", (*rows, paying)).valid
+
+
+def test_the_stored_certificate_is_of_this_market_and_valid() -> None:
+    stored, settings = load_certificate(), preset("simulated", None)
+    again = "run `python -m backtests.certificate` and commit what it writes"
+    assert stored.simulator_sha256 == simulator_sha256(), f"the simulated market has changed: {again}"
+    assert stored.taker_ppm == tuple(i.fees.taker_ppm for i in settings.instruments), f"fees have changed: {again}"
+    assert stored.maker_ppm == tuple(i.fees.maker_ppm for i in settings.instruments), f"fees have changed: {again}"
+    assert stored.latency == settings.latency.model_dump(), f"latencies have changed: {again}"
+    assert stored.sessions >= 10
+    assert stored.valid
+
+
+def test_an_oracle_earns_what_the_worlds_strength_states(hour: Hour) -> None:
+    earned = oracle_strength(hour.settings, [hour.session])[""]
+    assert earned["round_trips"] > 20
+    assert abs(earned["net_spreads"] - 1.0) < 4 * earned["standard_error"]

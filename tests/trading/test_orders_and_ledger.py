@@ -55,13 +55,13 @@ def test_the_table_holds_exactly_the_transitions_that_are_written_down() -> None
 
 def _journal(seed: int, queue: str) -> Journal:
     made = engine(chaos(seed), instruments=TWO, queue=queue, clock_ns=NS_PER_S)
-    return run(made, random_market(seed, 150))[1]
+    return run(made, random_market(seed, 90))[1]
 
 
 CASES: Any = given(seed=st.integers(0, 10_000), queue=st.sampled_from(["risk_averse", "probabilistic", "optimistic"]))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=10, deadline=None)
 @CASES
 def test_every_order_walks_the_table_and_never_fills_more_than_it_asked_for(seed: int, queue: str) -> None:
     rows = _journal(seed, queue)
@@ -90,7 +90,7 @@ def test_every_order_walks_the_table_and_never_fills_more_than_it_asked_for(seed
     assert all(s in (orders.FILLED, orders.CANCELLED, orders.REJECTED) for s in state.values())
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=10, deadline=None)
 @CASES
 def test_cash_and_positions_at_their_marks_are_the_equity_to_the_last_unit(seed: int, queue: str) -> None:
     rows = _journal(seed, queue)
