@@ -335,9 +335,9 @@ def _band(band: Mapping[str, Any], shown: str | None) -> tuple[BandRow, ...]:
     if not found:
         return ()
     rows = []
+    ends = {found["optimistic"]: "optimistic", found["pessimistic"]: "pessimistic"} if len(found["points"]) > 1 else {}
     for point in found["points"]:
-        ends = {found["pessimistic"]: "pessimistic", found["optimistic"]: "optimistic"}
-        role: Any = ends.get(point["net"], "") if len(found["points"]) > 1 else ""
+        role: Any = ends.pop(point["net"], "")
         rows.append(
             BandRow(
                 queue_model=point["queue_model"].replace("_", " "),

@@ -53,20 +53,9 @@ def test_loading_the_location_imports_no_heavy_library(initialised_root):
     assert found.decode().strip() == "[]"
 
 
-def test_five_processes_that_initialise_one_root_at_once_all_succeed(tmp_path):
-    root = tmp_path / "root"
-    code = (
-        "import sys; from pathlib import Path; from marketdata.paths import DataRoot; from marketdata.presets import preset; "
-        "from orchestration.initialise import initialise; "
-        "print(initialise(DataRoot(Path(sys.argv[1])), preset('simulated', None)))"
-    )
-    running = [
-        subprocess.Popen([sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(5)
-    ]
-    answers = [(process.communicate(timeout=240), process.returncode) for process in running]
-    assert [code for _, code in answers] == [0] * 5, [text[1].decode()[-500:] for text, _ in answers]
-    assert sorted(text[0].decode().strip() for text, _ in answers) == ["False"] * 4 + ["True"]
+def test_five_processes_that_initialise_one_root_at_once_all_succeed(race):
+    assert race.codes == (0,) * 5, race.errors
+    assert sorted(race.answers) == ["False"] * 4 + ["True"]
 
 
 def test_a_root_refuses_settings_other_than_those_it_was_made_with(initialised_root):
