@@ -20,7 +20,10 @@ LATENCIES: Final = (0.5, 1.0, 3.0)
 
 @dataclass(frozen=True, slots=True)
 class BandPoint:
-    """The result of one queue model and latency over all sessions; money in quote currency."""
+    """The result of one queue model and latency over all sessions; money in quote currency.
+
+    ``day_net`` has one entry a session, or a span of sessions without a break.
+    """
 
     queue_model: str
     latency_scale: float

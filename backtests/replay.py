@@ -9,7 +9,7 @@ import polars as pl
 
 from backtests.metrics import TradingMetrics, trading_metrics
 from marketdata.clock import NS_PER_DAY, Session
-from marketdata.events import EventArray
+from marketdata.events import EventArray, merge_events
 from marketdata.instruments import Instrument
 from marketdata.settings import Settings
 from models.forecast import ForecastArray
@@ -149,11 +149,16 @@ def run_days(
     edge_margin: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[BacktestResult]:
-    """Trade several sessions in order, one account carried from each to the next."""
+    """Trade several sessions in order, one account carried from each to the next.
+
+    Sessions that follow each other without a break (markets that never close) are traded as one span, as the screen does:
+    positions are held over midnight, and there is one result for the span.
+    """
     results = []
     account = None
-    for session in sorted(days, key=lambda s: s.open_ns):
-        events, forecasts = days[session]
+    for span in _spans(days):
+        session = Session(span[0].date, span[0].open_ns, span[-1].close_ns)
+        events, forecasts = _joined(days, span)
         result = run_backtest(
             settings,
             session,
@@ -169,6 +174,26 @@ def run_days(
         if progress is not None:
             progress(f"{session.date}: net {result.net:+.2f}")
     return results
+
+
+def _spans(days: Mapping[Session, object]) -> list[list[Session]]:
+    spans: list[list[Session]] = []
+    for session in sorted(days, key=lambda s: s.open_ns):
+        if spans and spans[-1][-1].close_ns == session.open_ns:
+            spans[-1].append(session)
+        else:
+            spans.append([session])
+    return spans
+
+
+def _joined(
+    days: Mapping[Session, tuple[EventArray, ForecastArray]], span: list[Session]
+) -> tuple[EventArray, ForecastArray]:
+    if len(span) == 1:
+        return days[span[0]]
+    parts = [days[session] for session in span]
+    forecasts = np.concatenate([part[1] for part in parts])
+    return merge_events([part[0] for part in parts]), forecasts[np.argsort(forecasts["due_ns"], kind="stable")]
 
 
 SESSIONS_PER_YEAR_ALL_DAY = 365.0

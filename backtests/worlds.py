@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import polars as pl
 
-from backtests.controls import ControlResult, World, world_seed
+from backtests.controls import ControlResult, World, accumulate, runs_so_far, world_seed
 from backtests.evidence import night_evidence
 from features.dataset import Dataset
 from features.dataset_day import build_dataset_day, dataset_from_frames
@@ -232,3 +232,35 @@ def run_world(
     small = judge_world(kind, strength if kind == "planted" else 0.0 if kind == "n1" else 1.0, seed, progress=progress)
     verdict = small.verdict
     return ControlResult(world, stated, str(index), version, 1, int(verdict.promoted), {verdict.reason: 1})
+
+
+def run_small_worlds(
+    root: DataRoot,
+    gate: GateSettings,
+    *,
+    pairs: int = 1,
+    strength: float = 1.0,
+    progress: Callable[[str], None] | None = None,
+) -> list[ControlResult]:
+    """Run the next null and planted worlds under a gate, write them down, and return them, null and planted side by side.
+
+    Parameters
+    ----------
+    pairs : int
+        How many of each; null worlds take turns between n1 and n2. A world takes about twenty seconds.
+    strength : float
+        Of the planted worlds, in median spreads.
+    """
+    version = gate_version(gate)
+    results = []
+    for _ in range(pairs):
+        done = {kind: runs_so_far(root, version, kind, None) for kind in ("n1", "n2")}
+        null: Literal["n1", "n2"] = "n1" if done["n1"] <= done["n2"] else "n2"
+        planted = runs_so_far(root, version, "planted", strength)
+        pair = [
+            run_world(null, index=done[null], gate=gate, progress=progress),
+            run_world("planted", strength, index=planted, gate=gate, progress=progress),
+        ]
+        accumulate(root, pair)
+        results.extend(pair)
+    return results

@@ -1,7 +1,7 @@
 """What an engine is: session, instruments, latencies, limits, strategy and fill model, frozen and hashed."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -196,8 +196,3 @@ def engine_config(
         ending_ns=session.close_ns - ENDING_NS,
         feed_bound_ns=max(20 * latency.feed_ns, 2 * (latency.feed_ns + latency.feed_jitter_ns), 100 * NS_PER_MS),
     )
-
-
-def with_strategy(config: EngineConfig, strategy: Strategy) -> EngineConfig:
-    """Return the engine with another strategy."""
-    return replace(config, strategy=strategy)

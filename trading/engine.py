@@ -18,7 +18,7 @@ from trading.config import EngineConfig
 from trading.controls import CONTROL_DTYPE, REARM, ControlArray, no_controls
 from trading.journal import JOURNAL_DTYPE, Journal
 from trading.ledger import to_nanos
-from trading.risk import HALTED, set_peak
+from trading.risk import set_peak
 from trading.scheduler import RUN_DONE, RUN_NEED_GROW, run_kernel
 from trading.state import (
     G_EQUITY,
@@ -136,10 +136,6 @@ class Engine:
         """Return what the next session starts from."""
         g = state.kernel.agent.g
         return Account(int(g[G_EQUITY]), int(g[G_PEAK]), int(g[G_LADDER]))
-
-    def is_halted(self, state: RunState) -> bool:
-        """Return whether the drawdown ladder has stopped trading."""
-        return bool(state.kernel.agent.g[G_LADDER] == HALTED)
 
     def run(
         self,

@@ -10,7 +10,6 @@ holds exactly. Products stay below 2**63 while a position's value is below 9.2e9
 """
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from trading.state import (
@@ -68,8 +67,3 @@ def remark(g: Int64, row: Int64, unit_nanos: int) -> None:
 def to_nanos(amount: float) -> int:
     """Return an amount of quote currency in nanos, rounded to the nearest."""
     return int(np.rint(amount * 1e9))
-
-
-def from_nanos(nanos: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return nanos as amounts of quote currency."""
-    return nanos.astype(np.float64) / 1e9

@@ -30,7 +30,6 @@ from trading.sizing import bet_lots, bet_share
 
 WAKE_FORECAST: Final = 1
 WAKE_TOP: Final = 2
-WAKE_TRADE: Final = 4
 WAKE_TIMER: Final = 8
 WAKE_RESPONSE: Final = 16
 

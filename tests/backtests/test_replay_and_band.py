@@ -1,5 +1,7 @@
 """Backtests: money on the clock is the account's, days are carried on, the band's pessimistic end is its least."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,22 @@ def test_an_account_is_carried_from_day_to_day(hour: Hour) -> None:
     again = run_backtest(hour.settings, hour.session, hour.events, forecasts, account=results[0].account)
     assert again.net == pytest.approx(results[0].net)
     assert again.account.equity_nanos - results[0].account.equity_nanos == round(again.net * 1e9)
+
+
+def test_sessions_without_a_break_are_traded_as_one(hour: Hour) -> None:
+    middle = (hour.session.open_ns + hour.session.close_ns) // 2
+    halves = [replace(hour.session, close_ns=middle), replace(hour.session, open_ns=middle)]
+    forecasts = _noise(hour, 2, 8.0)
+    days = {
+        half: (
+            hour.events[(hour.events["ts_recv"] < middle) == first],
+            forecasts[(forecasts["due_ns"] < middle) == first],
+        )
+        for half, first in zip(halves, (True, False), strict=True)
+    }
+    (joined,) = run_days(hour.settings, days)
+    whole = run_backtest(hour.settings, hour.session, hour.events, forecasts)
+    assert joined.journal.tobytes() == whole.journal.tobytes()
 
 
 def test_more_latency_is_later_and_costs(hour: Hour) -> None:

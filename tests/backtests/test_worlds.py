@@ -1,13 +1,16 @@
 """Where nothing pays the gate refuses, where an edge was planted that pays it promotes; seeds are hashes of their names."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
-from backtests.controls import world_seed
+import backtests.worlds
+from backtests.controls import ControlResult, totals, world_seed
 from backtests.worlds import (
     SESSIONS,
     judge_world,
+    run_small_worlds,
     run_world,
     simulate_world,
     slow_columns_only,
@@ -16,7 +19,9 @@ from backtests.worlds import (
 )
 from features.signals.columns import SIGNAL_COLUMNS
 from marketdata.clock import NS_PER_HOUR
+from marketdata.paths import DataRoot
 from marketdata.settings import GateSettings
+from models.gate import gate_version
 
 VERSION = "tests-1"
 """Written down before the first run."""
@@ -31,6 +36,23 @@ def test_the_gate_refuses_where_nothing_pays_and_promotes_what_was_planted(
     assert world.verdict.verdict == verdict, world.verdict.detail
     assert world.verdict.test_days == SESSIONS - 3
     assert world.verdict.screen_only
+
+
+def test_worlds_take_turns_and_count_once_under_their_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def quick(kind: Any, strength: float = 0.0, *, index: int, gate: GateSettings, progress: Any) -> ControlResult:
+        made.append((kind, index))
+        stated = strength if kind == "planted" else None
+        return ControlResult(kind, stated, str(index), gate_version(gate), 1, int(kind == "planted"), {"x": 1})
+
+    monkeypatch.setattr(backtests.worlds, "run_world", quick)
+    root, gate = DataRoot(tmp_path), GateSettings()
+    run_small_worlds(root, gate, pairs=2)
+    run_small_worlds(root, gate)
+    assert made == [("n1", 0), ("planted", 0), ("n2", 0), ("planted", 1), ("n1", 1), ("planted", 2)]
+    found = {(t.world, t.strength): (t.runs, t.promoted) for t in totals(root, gate_version(gate))}
+    assert found == {("n1", None): (2, 0), ("n2", None): (1, 0), ("planted", 1.0): (3, 3)}
 
 
 @pytest.mark.slow
