@@ -74,31 +74,37 @@ def open_instance(root: DataRoot) -> Iterator[dg.DagsterInstance]:
     What steps write to the terminal stays there: capturing it would take the progress bars away and start two processes a run.
     """
     from dagster._core.instance.ref import InstanceRef
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
 
     home = Path(root.dagster_home).resolve()
-
-    def relax(connection: Any, record: object) -> None:
-        if isinstance(connection, sqlite3.Connection) and _is_below(connection, home):
-            connection.execute("PRAGMA synchronous=OFF")
-
-    event.listen(Engine, "connect", relax)
-    try:
-        with (
-            dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=NO_CAPTURE)) as instance,
-            ExitStack() as held,
-        ):
-            instance.get_runs_count()
+    relax_history(root)
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=NO_CAPTURE)) as instance:
+        instance.get_runs_count()
+        with ExitStack() as held:
             for path in home.rglob("*.db"):
                 if path.name in HELD_OPEN:
                     keeper = held.enter_context(closing(sqlite3.connect(path)))
                     keeper.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
             yield instance
-    finally:
-        event.remove(Engine, "connect", relax)
 
 
+def relax_history(root: DataRoot) -> None:
+    """Let this process commit to the root's Dagster files without waiting for the disk; calling it again changes nothing."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    home = Path(root.dagster_home).resolve()
+    if home in _relaxed:
+        return
+    _relaxed.add(home)
+
+    @event.listens_for(Engine, "connect")
+    def relax(connection: Any, record: object) -> None:
+        if isinstance(connection, sqlite3.Connection) and _is_below(connection, home):
+            connection.execute("PRAGMA synchronous=OFF")
+
+
+_relaxed: set[Path] = set()
+"""Homes whose files this process commits to without waiting."""
 NO_CAPTURE: Final = {
     "compute_logs": {
         "module": "dagster._core.storage.noop_compute_log_manager",

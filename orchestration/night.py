@@ -251,7 +251,11 @@ def first_training_night(settings: Settings) -> int:
 
 
 def run_recorded(root: DataRoot, progress: Progress = silent) -> NightsResult:
-    """Ingest every session that a recorded source has and run one night on the last of them."""
+    """Ingest every session that a recorded source has and run the nights of the last two.
+
+    The first of them decides who trades the last session on paper; what it fits is not fitted again. A source of one session has
+    nobody to trade it.
+    """
     settings = root.settings()
     with driving(root, progress) as driver:
         with stopwatch.part(stopwatch.INGEST):
@@ -260,9 +264,11 @@ def run_recorded(root: DataRoot, progress: Progress = silent) -> NightsResult:
         if not days:
             raise SettingsError(f"{settings.data}: holds no session between {settings.start_date} and the root's last")
         driver.ingest(days)
-        driver.datasets(days[:-1])
-        driver.train(days[-1])
-        return _close(driver, days[-1:], None)
+        nights = days[-2:]
+        driver.datasets(days[: -len(nights)])
+        for day in nights:
+            driver.train(day)
+        return _close(driver, nights, None)
 
 
 def run_source(root: DataRoot, progress: Progress = silent) -> NightsResult:
