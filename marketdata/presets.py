@@ -113,6 +113,8 @@ def _simulated(signal: float, sessions: int) -> Settings:
         sessions=sessions,
         instruments=instruments,
         simulator=world,
+        # A lot is worth some $10,000 and a bet at most a tenth of the capital: with less, some instruments could never trade.
+        strategy=StrategySettings(capital=250_000.0),
     )
 
 
