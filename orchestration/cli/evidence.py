@@ -112,14 +112,18 @@ def predict(
     ] = None,
 ) -> None:
     """Forecast feature rows with the champion; the same answer as the API's /v1/predict."""
+    from pydantic import ValidationError
+
     from serving.service import PredictionService, PredictRequest
 
     root, settings = chosen(context).open()
     text = rows.read_text(encoding="utf-8") if rows else sys.stdin.read()
     try:
         request = PredictRequest.model_validate_json(text)
-    except ValueError as error:
-        raise SettingsError(f"{rows or 'stdin'}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{rows or 'stdin'}: {where + ': ' if where else ''}{first['msg']}") from error
     out.print_json(PredictionService(root, settings).predict(request).model_dump_json())
 
 

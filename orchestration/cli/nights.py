@@ -1,5 +1,6 @@
 """Commands that run nights: ``run``, ``nightly``, ``ingest``, ``train``, ``report``."""
 
+import json
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command("ingest")(ingest)
     app.command("train")(train)
     app.command("report")(report)
+    app.command("backtest")(backtest)
 
 
 def run(
@@ -118,6 +120,36 @@ def report(context: typer.Context, day: Day = None) -> None:
             f"{root.reports}: no report{f' of {day.date()}' if day else ''} yet; run `flowsense nightly`"
         )
     out.print(str(wanted.resolve()), markup=False)
+
+
+def backtest(
+    context: typer.Context,
+    day: Day = None,
+    model: Annotated[str | None, typer.Option(help="Default: the night's best candidate.")] = None,
+    band: Annotated[
+        bool, typer.Option("--band", help="Every queue model and latency, not the stated ones alone.")
+    ] = False,
+    edge_margin: Annotated[float | None, typer.Option(min=0.0, help="In place of the strategy's own.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Trade a model's out-of-sample forecasts of a night's test sessions through the engine, after fees and latencies."""
+    from orchestration.backtesting import backtest_model
+
+    root, settings = chosen(context).open()
+
+    def say(line: str) -> None:
+        err.print(line, markup=False)
+
+    made = backtest_model(
+        root, settings, day.date() if day else None, model, band=band, edge_margin=edge_margin, say=say
+    )
+    if as_json:
+        out.print(json.dumps(made), markup=False)
+        return
+    worst, best = f"{made['pessimistic']:+,.2f}", f"{made['optimistic']:+,.2f}"
+    sessions = made["sessions"]
+    assert isinstance(sessions, list)
+    out.print(f"{made['model']}, {len(sessions)} test sessions to {made['night']}: net {worst} to {best}", markup=False)
 
 
 def _next_night(root: DataRoot) -> date:

@@ -1,0 +1,79 @@
+"""``flowsense backtest``: a model's walk-forward forecasts of a night, traded through the engine again."""
+
+from collections.abc import Callable
+from datetime import date
+
+from marketdata.paths import DataRoot
+from marketdata.settings import Settings, SettingsError
+from orchestration.resources import RootResource
+from orchestration.side_files import read_json
+from orchestration.stage import StageContext
+
+
+def backtest_model(
+    root: DataRoot,
+    settings: Settings,
+    day: date | None,
+    model: str | None,
+    *,
+    band: bool,
+    edge_margin: float | None,
+    say: Callable[[str], None],
+) -> dict[str, object]:
+    """Trade a model's out-of-sample forecasts of a night's test sessions.
+
+    Parameters
+    ----------
+    day : date, optional
+        Night (default: the latest that has scores).
+    model : str, optional
+        Default: the night's best candidate by net profit.
+    band : bool
+        All queue models and latencies instead of the pessimistic queue at the stated latency.
+    edge_margin : float, optional
+        In place of the strategy's own.
+
+    Returns
+    -------
+    dict
+        Plain data: night, model, sessions, and one entry a point of the band.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such night, model, or test session.
+    """
+    from dataclasses import asdict
+
+    from backtests.band import LATENCIES, QUEUES, run_band
+    from orchestration.stages_dataset import load_dataset
+    from orchestration.stages_evidence import SessionEvents, TestDays
+    from orchestration.stages_models import load_model_night
+    from orchestration.stages_scores import LEAGUE
+
+    nights = sorted(p.parent.name for p in (root.path / "nights").glob(f"*/{LEAGUE}"))
+    if not nights or (day is not None and day.isoformat() not in nights):
+        raise SettingsError(f"{root.path}: no scores{f' of {day}' if day else ''} yet; run `flowsense nightly` first")
+    which = day or date.fromisoformat(nights[-1])
+    league = read_json(root.night(which) / LEAGUE)["models"]
+    candidates = [name for name in settings.training.models if name in league]
+    chosen = model or max(candidates, key=lambda name: (league[name]["net_pnl"], name))
+    if chosen not in league:
+        raise SettingsError(f"unknown model {chosen!r}; the night of {which} has {', '.join(league)}")
+    context = StageContext(root, settings, RootResource(path=str(root.path)), which)
+    table = load_dataset(context)
+    night = load_model_night(root, which, chosen)
+    days = TestDays(table, SessionEvents(context, table), night.rows, night.forecasts)
+    if not len(days):
+        raise SettingsError(f"the night of {which} has no test session")
+    queues, latencies = (QUEUES, LATENCIES) if band else (QUEUES[:1], (1.0,))
+    made = run_band(settings, days, queues=queues, latencies=latencies, edge_margin=edge_margin, progress=say)
+    return {
+        "night": which.isoformat(),
+        "model": chosen,
+        "sessions": [session.date.isoformat() for session in days],
+        "pessimistic": made.pessimistic.net,
+        "median": made.median,
+        "optimistic": made.optimistic.net,
+        "points": [asdict(point) for point in made.points],
+    }
