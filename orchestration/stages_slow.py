@@ -21,7 +21,7 @@ def raw_stage(kind: str) -> PartitionStage:
     def raw(context: StageContext) -> Produced:
         from marketdata.validation import audit_slow
 
-        with stopwatch.part(stopwatch.SIMULATE):
+        with stopwatch.part(stopwatch.reading(context.settings.source)):
             frame = context.source.slow_raw(kind, context.day)
         with stopwatch.part(stopwatch.QUALITY):
             checks, bad = audit_slow(kind, frame, context.session)

@@ -23,7 +23,7 @@ def raw_ticks(context: StageContext) -> Produced:
     if given.exists():
         frame, origin = read_inbox(given), f"inbox/{given.name}"
     else:
-        with stopwatch.part(stopwatch.SIMULATE):
+        with stopwatch.part(stopwatch.reading(context.settings.source)):
             frame = context.source.raw_ticks(context.day, symbol)
         origin = context.settings.source
     with stopwatch.part(stopwatch.QUALITY):

@@ -102,6 +102,11 @@ def timing() -> Iterator[Stopwatch]:
         _running.remove(watch)
 
 
+def reading(source: str) -> str:
+    """Return the part that taking rows from a source counts as."""
+    return SIMULATE if source == "simulated" else INGEST
+
+
 @contextmanager
 def part(name: str) -> Iterator[None]:
     """Count the time inside the block as ``name`` on every running stopwatch."""
