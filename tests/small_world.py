@@ -1,7 +1,11 @@
 """The small world that tests share: three nights' worth of two instruments, all models at test size, one Dagster instance."""
 
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from marketdata.paths import DataRoot
 from marketdata.presets import preset
@@ -39,11 +43,34 @@ class SmallWorld:
     root: DataRoot
     settings: Settings
     result: NightsResult
+    looked_up: tuple[str, ...]
+    """Hosts beyond this machine that anything tried to find while it ran; each was refused."""
+
+
+@contextmanager
+def without_names() -> Iterator[list[str]]:
+    """Refuse every name look-up but those of this machine, and list what was asked for."""
+    asked: list[str] = []
+    real = socket.getaddrinfo
+
+    def refuse(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host in (None, "", "localhost", "127.0.0.1", "::1", socket.gethostname()):
+            return real(host, *args, **kwargs)
+        asked.append(str(host))
+        raise socket.gaierror(socket.EAI_NONAME, f"look-up of {host} refused by the test")
+
+    socket.getaddrinfo = refuse
+    try:
+        yield asked
+    finally:
+        socket.getaddrinfo = real
 
 
 def make_small_world(folder: Path) -> SmallWorld:
     """Run the demonstration on a new root below the folder."""
     settings = small_settings()
     root = DataRoot(folder / "root")
-    initialise(root, settings)
-    return SmallWorld(root, settings, run_demo(root))
+    with without_names() as asked:
+        initialise(root, settings)
+        result = run_demo(root)
+    return SmallWorld(root, settings, result, tuple(asked))

@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 import sys
 from datetime import date
@@ -18,6 +19,7 @@ from orchestration.instance import open_instance
 from orchestration.location import root_grids
 from orchestration.night import run_night
 from orchestration.side_files import COSTS, MLFLOW, RECORD, SUMMARY, read_json
+from tests.small_world import without_names
 
 NIGHTS = [date(2026, 1, 6), date(2026, 1, 7)]
 TRADED = date(2026, 1, 8)
@@ -144,3 +146,13 @@ def test_the_root_s_grids_end_with_its_last_session(small_world):
     grids = root_grids(small_world.root)
     assert [session.date for session in grids.sessions][-1] == TRADED
     assert len(grids.by_instrument.get_partition_keys()) == 4 * 2
+
+
+def test_a_night_asks_for_no_name_beyond_this_machine(small_world):
+    assert small_world.looked_up == ()
+
+
+def test_a_look_up_of_another_machine_would_be_seen():
+    with without_names() as asked, pytest.raises(socket.gaierror):
+        socket.create_connection(("telemetry.example.com", 443), timeout=1)
+    assert asked == ["telemetry.example.com"]
