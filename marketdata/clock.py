@@ -46,7 +46,11 @@ def from_ns(ns: int) -> datetime:
 def _exchange_calendar(name: str) -> Any:
     import exchange_calendars
 
-    return exchange_calendars.get_calendar(name, start="2009-01-01")
+    # By default the package ends a calendar a year from today; ours are the same on whatever day they are asked.
+    try:
+        return exchange_calendars.get_calendar(name, start="2009-01-01", end="2035-12-31")
+    except ValueError:  # markets that announce their holidays a year ahead
+        return exchange_calendars.get_calendar(name, start="2009-01-01")
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,3 +96,13 @@ def test_partitions_have_one_place_each_and_the_root_comes_from_the_environment(
     assert default_root().path == Path("/data/there")
     monkeypatch.delenv("FLOWSENSE_ROOT")
     assert default_root("lobster").path == Path("var/lobster")
+
+
+def test_a_root_can_span_sessions_years_ahead() -> None:
+    sessions = Calendar("XNYS", "America/New_York").first_sessions(date(2026, 1, 5), 500)
+    assert len(sessions) == 500
+    assert sessions[-1].date == date(2027, 12, 30)
+
+
+def test_a_market_that_announces_its_holidays_late_has_its_past_sessions() -> None:
+    assert Calendar("XSHG", "Asia/Shanghai").session(date(2023, 2, 1)).date == date(2023, 2, 1)
