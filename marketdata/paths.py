@@ -167,4 +167,4 @@ class DataRoot:
 def default_root(source: str = "simulated") -> DataRoot:
     """Return the root named by ``FLOWSENSE_ROOT``, else ``var/<source>`` below the working folder."""
     given = os.environ.get("FLOWSENSE_ROOT")
-    return DataRoot(Path(given).resolve() if given else Path("var") / source)
+    return DataRoot((Path(given) if given else Path("var") / source).resolve())

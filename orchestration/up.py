@@ -216,6 +216,7 @@ def platform_services(root: DataRoot, ports: Ports, *, speed: float, feed: str) 
     """
     python = sys.executable
     bin_folder = Path(python).parent
+    root = DataRoot(root.path.resolve())  # Dagster takes an absolute home only
     path = str(root.path)
     home = str(root.dagster_home)
     shared = {"FLOWSENSE_ROOT": path, "DAGSTER_HOME": home, "OMP_NUM_THREADS": "1"}

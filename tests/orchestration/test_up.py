@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestration.up import PortTaken, Service, Supervisor, require_free_ports
+from marketdata.paths import DataRoot, default_root
+from orchestration.up import Ports, PortTaken, Service, Supervisor, platform_services, require_free_ports
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = (
@@ -77,3 +78,14 @@ def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
             require_free_ports([service])
     assert not (tmp_path / "ran").exists()
     assert os.getpid() not in children()
+
+
+def test_the_services_of_a_relative_root_get_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FLOWSENSE_ROOT", raising=False)
+    assert default_root().path.is_absolute()
+    root = DataRoot(Path("var") / "simulated")
+    root.dagster_home.mkdir(parents=True)
+    for service in platform_services(root, Ports(), speed=20.0, feed="simulator"):
+        assert Path(service.env["DAGSTER_HOME"]).is_absolute()
+        assert Path(service.env["FLOWSENSE_ROOT"]).is_absolute()
