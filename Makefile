@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 _root = $(if $(ROOT),--root $(ROOT))
 _index = $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help setup setup-dev run up test test-real test-all check fmt lint type arch golden bench docs defs lock clean
+.PHONY: help setup setup-dev run up test test-real test-all check fmt lint type arch golden bench defs lock clean
 
 help:  ## print this help
 	@echo "FlowSense: a scheduled MLOps and experiment platform for market microstructure"
@@ -78,9 +78,6 @@ golden: setup-dev  ## rewrite the snapshot of the asset graph, to be read before
 
 bench: setup  ## the benchmarks
 	@$(BIN)/flowsense bench $(ARGS)
-
-docs: setup  ## regenerate the catalogue pages of docs/
-	@$(BIN)/python -m orchestration.cli.docs
 
 defs: setup  ## load the Dagster definitions and validate them
 	@$(BIN)/dagster definitions validate -w workspace.yaml

@@ -3,7 +3,6 @@
 import signal
 import threading
 import time
-from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -131,7 +130,9 @@ def trade(
         return
     from serving.live import run_live
 
-    say: Callable[[str], None] = lambda line: out.print(line, markup=False)  # noqa: E731 - a callback of one line
+    def say(line: str) -> None:
+        out.print(line, markup=False)
+
     run_live(
         root,
         settings,
