@@ -95,7 +95,7 @@ def test_partitions_have_one_place_each_and_the_root_comes_from_the_environment(
     monkeypatch.setenv("FLOWSENSE_ROOT", "/data/there")
     assert default_root().path == Path("/data/there")
     monkeypatch.delenv("FLOWSENSE_ROOT")
-    assert default_root("lobster").path == Path("var/lobster")
+    assert default_root("lobster").path == Path.cwd() / "var" / "lobster"
 
 
 def test_a_root_can_span_sessions_years_ahead() -> None:
