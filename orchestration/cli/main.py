@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from marketdata.settings import SettingsError
-from orchestration.cli import data, evidence, house, live, nights
+from orchestration.cli import data, evidence, house, live, nights, simulate
 from orchestration.cli.console import err
 from orchestration.cli.roots import Choice
 
@@ -36,7 +36,7 @@ def choose_root(
     context.obj = Choice(root, source)
 
 
-for module in (nights, data, evidence, live, house):
+for module in (nights, data, simulate, evidence, live, house):
     module.register(app)
 
 
