@@ -6,6 +6,11 @@ can be parsed again at any time and gives the same events, and live is a batch o
 
 Sequence rules live in the codec: a gap turns into a CLEAR event and a :class:`Gap`, and the codec asks for what it needs to go on
 through :attr:`Decoded.wants_snapshot`; the feed fetches it and hands it to the same codec as one more frame.
+
+An *empty frame* (no bytes) says that the connection named by its stream was opened, for the first time or again. A feed puts one in
+front of a connection's first frame and a capture keeps it, so that parsing the capture again gives what the live codec gave. Venues
+that number their messages notice by themselves whether something was missed; a codec of one that does not takes every book that came
+by that connection for unknown.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -89,6 +94,25 @@ def frame_batch(frames: Iterable[tuple[int, bytes]], stream: str = "") -> FrameB
     )
 
 
+def join_batches(batches: Sequence[FrameBatch]) -> FrameBatch:
+    """Return batches one after the other as one; their streams are numbered anew, each address once."""
+    streams: dict[str, int] = {}
+    numbers = []
+    for batch in batches:
+        own = np.array([streams.setdefault(name, len(streams)) for name in batch.streams], np.int16)
+        numbers.append(own[batch.stream])
+    lengths = [np.diff(batch.starts) for batch in batches]
+    return FrameBatch(
+        np.concatenate([batch.data for batch in batches]) if batches else np.zeros(0, np.uint8),
+        np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
+        if batches
+        else np.zeros(1, np.int64),
+        np.concatenate([batch.ts_recv for batch in batches]) if batches else np.zeros(0, np.int64),
+        np.concatenate(numbers) if batches else np.zeros(0, np.int16),
+        tuple(streams),
+    )
+
+
 class Rejected(NamedTuple):
     """A frame that could not be read: its place in the batch, the byte, and why."""
 
@@ -118,7 +142,9 @@ class Decoded(NamedTuple):
     rejected : tuple of Rejected
         Frames kept out of ``events``; under the policy ``raise`` always empty.
     wants_snapshot : tuple of str
-        Symbols whose book is unknown until a snapshot comes in as a frame.
+        Symbols whose book is unknown at the end of the batch and stays so until somebody acts. Where the venue has a REST snapshot
+        (``snapshot_url`` gives an address): from the start, and after each gap; fetch it. Where the stream brings its own: after a gap
+        or a wrong checksum only; subscribe again. Named in every step until the book is known: a feed asks once at a time.
     ignored : mapping of str to int
         Frames that rightly carry no event, counted by kind (acknowledgements, heartbeats, statistics).
     """
