@@ -35,6 +35,7 @@ from marketdata.simulator.tape import (
     take_market,
     write_row,
 )
+from marketdata.simulator.visits import theirs
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -61,6 +62,8 @@ class Flow(NamedTuple):
         Leaders' market orders in time order, and what each adds to the fast rate of the same side here.
     excitation : float64 array, shape (12, 12)
         Fast jumps, child by parent.
+    fit : float64 array, shape (G,) or (0,)
+        Factor on activity a step, as an earlier run of this session was steered; empty: steer towards ``planned_rows``.
     base_order_rate, impact_units, open_units, pace : float
         Exogenous market orders a second a side; see ``Character``; activity relative to the default.
     """
@@ -82,6 +85,7 @@ class Flow(NamedTuple):
     market_share: Float64
     informed_lots: Int64
     informed_share: Float64
+    fit: Float64
     base_order_rate: float
     impact_units: float
     open_units: float
@@ -179,8 +183,12 @@ def act(
     sequence: int,
     step: int,
     value: float,
+    visit_of: npt.NDArray[np.int32],
 ) -> int:
-    """Let one process other than the uninformed market orders act; return the rows written so far."""
+    """Let one process other than the uninformed market orders act; return the rows written so far.
+
+    An order that ``visit_of`` names is never cancelled: see ``marketdata.simulator.visits``.
+    """
     side = kind & 1
     away = -1 if side == 0 else 1
     top = best_bid(book) if side == 0 else best_ask(book)
@@ -203,25 +211,25 @@ def act(
         if counts[side] == 0:
             return n
         found = order_at(book, side, top, int(uniform(state) * counts[side]))
-        return cancel(book, tape, n, ts, sequence, found, uniform(state) < REDUCE_SHARE)
+        return cancel(book, tape, n, ts, sequence, theirs(visit_of, found), uniform(state) < REDUCE_SHARE)
     if kind < IMPROVE_BID:
         if counts[2 + side] == 0:
             return n
         found = _pick_behind(book, side, int(uniform(state) * counts[2 + side]))
-        return cancel(book, tape, n, ts, sequence, found, False)
+        return cancel(book, tape, n, ts, sequence, theirs(visit_of, found), False)
     if kind < PICK:
         found = _pick_stale(book, side, int(uniform(state) * counts[4 + side]))
-        return cancel(book, tape, n, ts, sequence, found, False)
+        return cancel(book, tape, n, ts, sequence, theirs(visit_of, found), False)
     if kind < FAR:
         lots = draw(state, flow.market_lots, flow.market_share)
         return take_market(book, tape, n, ts, sequence, 1 - side, min(lots, counts[6 + side]))
     if kind < INFORMED:
         found = _pick_far(book, side, DEPTH_LEVELS + int(-15.0 * log(uniform(state))))
-        return cancel(book, tape, n, ts, sequence, found, False)
+        return cancel(book, tape, n, ts, sequence, theirs(visit_of, found), False)
     taken = BUY if flow.informed[step] > 0 else SELL
     if kind == INFORMED:
         return take_market(book, tape, n, ts, sequence, taken, draw(state, flow.informed_lots, flow.informed_share))
     resting = 1 - taken
     top = best_bid(book) if resting == 0 else best_ask(book)
     found = order_at(book, resting, top, int(uniform(state) * level_orders(book, resting, top)))
-    return cancel(book, tape, n, ts, sequence, found, False)
+    return cancel(book, tape, n, ts, sequence, theirs(visit_of, found), False)

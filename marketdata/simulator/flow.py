@@ -78,6 +78,7 @@ from marketdata.simulator.tape import (
     take_market,
     take_touch,
 )
+from marketdata.simulator.visits import Visits, note_fills, visit_now
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -88,13 +89,29 @@ PRICE_LEFT: Final = -2
 
 
 @njit(cache=True)
+def _count_orders(book: MatchingBook, counts: Int64) -> None:
+    """Count what rates depend on: of each side the orders at the best price, those behind it, lots at the best, all orders."""
+    level = book.level
+    for side in range(2):
+        best = book.counters[BEST_BID + side]
+        away = -1 if side == 0 else 1
+        behind = 0
+        for d in range(1, DEPTH_LEVELS):
+            behind += level[side, best + away * d, 3]
+        counts[side] = level[side, best, 3]
+        counts[2 + side] = behind
+        counts[6 + side] = level[side, best, 2]
+        counts[8 + side] = book.counters[LIVE + side]
+
+
+@njit(cache=True)
 def _base_rates(
     book: MatchingBook, flow: Flow, rates: Float64, counts: Int64, step: int, value: float, fit: float
 ) -> None:
-    """Fill the rates that do not decay, and count the orders that cancels can pick.
+    """Fill the rates that do not decay, and count the stale orders: nearer to the efficient price than the band allows.
 
-    ``counts`` holds, bids before asks, the orders at the best price, those behind it within the window, the stale ones
-    (nearer to the efficient price than the band allows), and the lots at the best price.
+    ``counts`` holds, bids before asks, the orders at the best price, those behind it within the window, the stale ones, the lots
+    at the best price, and all orders.
     """
     act = flow.activity[step] * flow.pace * fit
     half = flow.half_spread[step]
@@ -105,10 +122,8 @@ def _base_rates(
     for side in range(2):
         best = book.counters[BEST_BID + side]
         away = -1 if side == 0 else 1
-        at_top = level[side, best, 3]
-        behind = 0
-        for d in range(1, DEPTH_LEVELS):
-            behind += level[side, best + away * d, 3]
+        at_top = counts[side]
+        behind = counts[2 + side]
         # Signed so that on both sides a larger number is nearer to, or beyond, the efficient price.
         index = best
         beyond = -away * (low + best - value)
@@ -120,7 +135,7 @@ def _base_rates(
                 passed += level[side, index, 3]
             index += away
             beyond -= 1.0
-        shortage = max(0.0, 1.0 - level[side, best, 2] / TARGET_LOTS)
+        shortage = max(0.0, 1.0 - counts[6 + side] / TARGET_LOTS)
         rates[ADD_BID + side] = ADD_RATE * act * (1.0 + SHORTAGE_BOOST * shortage)
         rates[DEEP_ADD_BID + side] = (
             DEEP_ADD_RATE * act * (1.0 + DEEP_SHORTAGE_BOOST * max(0.0, 1.0 - behind / TARGET_BEHIND))
@@ -132,21 +147,24 @@ def _base_rates(
         rates[IMPROVE_BID + side] = IMPROVE_RATE if gap >= 1.0 else 0.0
         rates[STALE + side] = STALE_RATE * stale + PICKED_RATE * passed
         rates[PICK + side] = ARBITRAGE_RATE if -away * (low + best - value) > ARBITRAGE_UNITS else 0.0
-        rates[FAR + side] = FAR_CANCEL_RATE * act * max(0, book.counters[LIVE + side] - at_top - behind)
-        if book.counters[LIVE + side] <= LAST_ORDERS:
+        rates[FAR + side] = FAR_CANCEL_RATE * act * max(0, counts[8 + side] - at_top - behind)
+        if counts[8 + side] <= LAST_ORDERS:
             for kind in (CANCEL_BID, DEEP_CANCEL_BID, STALE, FAR):
                 rates[kind + side] = 0.0
-        counts[side] = at_top
-        counts[2 + side] = behind
         counts[4 + side] = stale
-        counts[6 + side] = level[side, best, 2]
     rates[INFORMED] = abs(flow.informed[step])
     rates[RUN_OVER] = RUN_OVER_CANCELS * rates[INFORMED]
 
 
 @njit(cache=True, nogil=True)
 def run_flow(
-    book: MatchingBook, tape: Tape, flow: Flow, state: npt.NDArray[np.uint64], open_ns: int, close_ns: int
+    book: MatchingBook,
+    tape: Tape,
+    flow: Flow,
+    visits: Visits,
+    state: npt.NDArray[np.uint64],
+    open_ns: int,
+    close_ns: int,
 ) -> tuple[int, int]:
     """Simulate one instrument's session onto the tape.
 
@@ -158,6 +176,8 @@ def run_flow(
         Filled from the start.
     flow : Flow
         What drives the instrument.
+    visits : Visits
+        Orders of our own, of which it also records what became; ``start_visits(None, ...)`` for none.
     state : uint64 array, shape (1,)
         Random stream; changed.
     open_ns, close_ns : int
@@ -174,7 +194,7 @@ def run_flow(
     capacity = len(tape.ts_event) - 512
     order_capacity = len(tape.order_s)
     rates = np.zeros(PROCESSES)
-    counts = np.zeros(8, np.int64)
+    counts = np.zeros(10, np.int64)
     fast = np.zeros(HAWKES_TYPES)
     middle = np.zeros(2)
     slow = np.zeros(2)
@@ -188,11 +208,19 @@ def run_flow(
     leads = len(flow.lead_s)
     step = 0
     now = 0.0
-    fit = 1.0
+    steered = len(flow.fit) == 0
+    fit = 1.0 if steered else flow.fit[0]
+    tape.fit[0] = fit
+    actions = len(visits.act_s)
+    visitor = actions > 0
     patience = flow.planned_rows[steps - 1] / (steps * STEP_S) * 300.0
     tape.truth[0, 0] = value
+    counted = -1
     while True:
         grid_end = (step + 1) * STEP_S
+        if counted != n:
+            _count_orders(book, counts)
+            counted = n
         _base_rates(book, flow, rates, counts, step, value, fit)
         steady = 0.0
         for k in range(PROCESSES):
@@ -207,6 +235,11 @@ def run_flow(
         if lead < leads and flow.lead_s[lead] < stop:
             stop = max(now, flow.lead_s[lead])
             is_lead = True
+        is_visit = False
+        if visitor and visits.cursor[0] < actions and visits.act_s[visits.cursor[0]] < stop:
+            stop = max(now, visits.act_s[visits.cursor[0]])
+            is_lead = False
+            is_visit = True
         is_event = then < stop
         if not is_event:
             then = stop
@@ -225,6 +258,16 @@ def run_flow(
             slow[k] *= keep_slow
         now = then
         if not is_event:
+            if is_visit:
+                ts = max(last_ts + 1, open_ns + int(now * 1e9))
+                before = n
+                n, kind = visit_now(book, tape, visits, n, ts, sequence + 1)
+                if n > before:
+                    sequence += 1
+                    last_ts = ts
+                    for k in range(HAWKES_TYPES):
+                        fast[k] += excitation[k, kind]
+                continue
             if is_lead:
                 fast[flow.lead_side[lead]] += flow.lead_jump[lead]
                 lead += 1
@@ -245,7 +288,12 @@ def run_flow(
                 or book.counters[BEST_ASK] > book.level.shape[1] - 2 * DEPTH_LEVELS
             ):
                 return PRICE_LEFT, orders
-            fit = min(2.0, max(0.6, 1.0 + (flow.planned_rows[step] - n) / patience))
+            if steered:
+                behind_plan = flow.planned_rows[step] - (n - visits.cursor[1])
+                fit = min(2.0, max(0.6, 1.0 + behind_plan / patience))
+            else:
+                fit = flow.fit[step]
+            tape.fit[step] = fit
             continue
         # Thinning: the excited rates have decayed since the bound was taken.
         u = uniform(state) * bound
@@ -290,7 +338,7 @@ def run_flow(
                 tape.order_side[orders] = side
                 orders += 1
         else:
-            n = act(book, tape, flow, state, counts, kind, n, ts, sequence, step, value)
+            n = act(book, tape, flow, state, counts, kind, n, ts, sequence, step, value, visits.visit_of)
             if kind == INFORMED:
                 taken = BUY if flow.informed[step] > 0 else SELL
                 for k in range(ADD_BID, HAWKES_TYPES):
@@ -299,6 +347,8 @@ def run_flow(
             sequence -= 1
             continue
         last_ts = ts
+        if visitor:
+            note_fills(visits, tape, before, n)
         tape.tally[kind] += n - before
         if kind > SELL and kind < HAWKES_TYPES:
             for k in range(HAWKES_TYPES):

@@ -175,14 +175,19 @@ def informed_rate(episodes: Episodes, steps: int) -> Float64:
 
 
 def pushes_on_grid(push_s: Float64, move_units: Float64, steps: int) -> Float64:
-    """Return the efficient price's informed move a step: each move spread evenly over ``EPISODE_PUSH_S``."""
+    """Return the efficient price's informed move a step: each move spread evenly over ``EPISODE_PUSH_S``.
+
+    ``push_s`` is in order, its entries at least ``EPISODE_PUSH_S`` and four steps apart, as :func:`draw_episodes` makes them.
+    """
+    if len(push_s) == 0:
+        return np.zeros(steps)
     edges = np.arange(steps + 1) * STEP_S
-    total = np.zeros(steps + 1)
-    for push, move in zip(push_s, move_units, strict=True):
-        first = max(0, int(push / STEP_S) - 1)
-        last = min(steps + 1, int((push + EPISODE_PUSH_S) / STEP_S) + 3)
-        total[first:last] += move * np.clip((edges[first:last] - push) / EPISODE_PUSH_S, 0.0, 1.0)
-        total[last:] += move
+    done = np.concatenate([[0.0], np.cumsum(move_units)])
+    last = np.minimum(((push_s + EPISODE_PUSH_S) / STEP_S).astype(np.int64) + 3, steps + 1)
+    over = np.searchsorted(last, np.arange(steps + 1), side="right")
+    now = np.minimum(over, len(push_s) - 1)
+    part = np.clip((edges - push_s[now]) / EPISODE_PUSH_S, 0.0, 1.0)
+    total = np.where(over < len(push_s), done[over] + move_units[now] * part, done[-1])
     return np.diff(total)
 
 

@@ -1,5 +1,6 @@
 """Simulate one session of the whole market: every instrument's tape, the slow data beside it, and the truth behind both."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,9 +39,7 @@ from marketdata.simulator.parameters import (
     MARKET_WEIGHTS,
     MIDDLE_BRANCHING,
     MIDDLE_DECAY,
-    MOOD_UNITS_PER_S,
     REGIME_HALF_SPREAD,
-    REGIMES,
     SLOW_BRANCHING,
     SLOW_DECAY,
     STEP_S,
@@ -51,9 +50,11 @@ from marketdata.simulator.parameters import (
     fast_excitation,
     market_order_branching,
 )
+from marketdata.simulator.records import Run, tick_frame, truth_frames
 from marketdata.simulator.slow import simulate_options, simulate_posts, simulate_transfers
 from marketdata.simulator.tape import TRUTH_COLUMNS, TRUTH_EVERY, Tape
 from marketdata.simulator.truth import MarketTruth
+from marketdata.simulator.visits import VisitPlan, start_visits, visits_frame
 
 PRICE_WINDOW_UNITS = 4_000
 OPEN_WALK_UNITS = 80.0
@@ -84,14 +85,22 @@ class SimulatedSession:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """One instrument's finished run."""
+class VisitedSession:
+    """A session twice: as it goes by itself, and with a visitor in it.
 
-    character: Character
-    episodes: Episodes
-    tape: Tape
-    rows: int
-    orders: int
+    Attributes
+    ----------
+    recorded : SimulatedSession
+        Without the visitor.
+    ticks : dict of str to pl.DataFrame
+        The tapes with the visitor's orders on them.
+    visits : pl.DataFrame
+        What became of each visit in each instrument (:func:`marketdata.simulator.visits.visits_frame`).
+    """
+
+    recorded: SimulatedSession
+    ticks: dict[str, pl.DataFrame]
+    visits: pl.DataFrame
 
 
 def simulate_session(settings: Settings, session: Session, index: int) -> SimulatedSession:
@@ -113,13 +122,47 @@ def simulate_session(settings: Settings, session: Session, index: int) -> Simula
     SimulatedSession
     """
     latent = draw_latent(settings.simulator, session)
-    runs: dict[int, _Run] = {}
+    return _as_session(settings, session, latent, _run_market(settings, session, index, latent))
+
+
+def simulate_visited(settings: Settings, session: Session, index: int, plan: VisitPlan) -> VisitedSession:
+    """Simulate a session as it goes by itself, then with a visitor in every instrument.
+
+    Seed, hidden state, news and the activity that the session was steered to are the same in both; the order flow is not,
+    because it sees the visitor's orders (``marketdata.simulator.visits``).
+    """
+    latent = draw_latent(settings.simulator, session)
+    alone = _run_market(settings, session, index, latent)
+    visited = _run_market(settings, session, index, latent, plan, {k: run.tape.fit for k, run in alone.items()})
+    by_symbol = {item.symbol: visited[item.instrument_id] for item in settings.instruments}
+    return VisitedSession(
+        recorded=_as_session(settings, session, latent, alone),
+        ticks={item.symbol: tick_frame(by_symbol[item.symbol], item.instrument_id) for item in settings.instruments},
+        visits=pl.concat([visits_frame(run.visits, symbol) for symbol, run in by_symbol.items()]),
+    )
+
+
+def _run_market(
+    settings: Settings,
+    session: Session,
+    index: int,
+    latent: Latent,
+    plan: VisitPlan | None = None,
+    fit: Mapping[int, Float64] | None = None,
+) -> dict[int, Run]:
+    """Run every instrument, leaders before followers, and return the runs by instrument id."""
+    runs: dict[int, Run] = {}
     for item in sorted(settings.instruments, key=lambda i: i.instrument_id):
-        runs[item.instrument_id] = _run_instrument(settings, session, index, item, latent, runs)
+        steering = np.zeros(0) if fit is None else fit[item.instrument_id]
+        runs[item.instrument_id] = _run_instrument(settings, session, index, item, latent, runs, plan, steering)
+    return runs
+
+
+def _as_session(settings: Settings, session: Session, latent: Latent, runs: dict[int, Run]) -> SimulatedSession:
     by_symbol = {item.symbol: runs[item.instrument_id] for item in settings.instruments}
-    truth = _truth(settings, session, latent, by_symbol)
+    truth = truth_frames(settings, session, latent, by_symbol, leads_in_force(settings))
     return SimulatedSession(
-        ticks={item.symbol: _tick_frame(by_symbol[item.symbol], item.instrument_id) for item in settings.instruments},
+        ticks={item.symbol: tick_frame(by_symbol[item.symbol], item.instrument_id) for item in settings.instruments},
         options=simulate_options(settings, session, latent, truth),
         posts=simulate_posts(settings, session, latent),
         transfers=simulate_transfers(settings, session, latent),
@@ -148,8 +191,15 @@ def opening_units(settings: Settings, instrument: Instrument, index: int) -> int
 
 
 def _run_instrument(
-    settings: Settings, session: Session, index: int, item: Instrument, latent: Latent, runs: dict[int, _Run]
-) -> _Run:
+    settings: Settings,
+    session: Session,
+    index: int,
+    item: Instrument,
+    latent: Latent,
+    runs: dict[int, Run],
+    plan: VisitPlan | None,
+    fit: Float64,
+) -> Run:
     simulator = settings.simulator
     character = character_of(item)
     duration_s = (session.close_ns - session.open_ns) / NS_PER_S
@@ -188,6 +238,7 @@ def _run_instrument(
         market_share=cumulative(MARKET_WEIGHTS),
         informed_lots=INFORMED_LOTS,
         informed_share=cumulative(INFORMED_WEIGHTS),
+        fit=fit,
         base_order_rate=0.5 * MARKET_ORDERS_PER_S * (1.0 - market_order_branching()),
         impact_units=character.impact_units,
         open_units=float(open_units),
@@ -200,17 +251,18 @@ def _run_instrument(
         state = stream.integers(0, 2**63, 1).astype(np.uint64)
         tape = _empty_tape(rows, latent.steps)
         book = empty_matching_book(open_units - PRICE_WINDOW_UNITS, 2 * PRICE_WINDOW_UNITS, max_ids=rows + 1)
-        written, orders = run_flow(book, tape, flow, state, session.open_ns, session.close_ns)
+        visits = start_visits(plan, session.open_ns, rows + 1)
+        written, orders = run_flow(book, tape, flow, visits, state, session.open_ns, session.close_ns)
         if written == PRICE_LEFT:
             raise ValueError(
                 f"simulated {item.symbol} {session.date} moved more than {PRICE_WINDOW_UNITS} units in a session"
             )
         if written != TAPE_FULL:
-            return _Run(character, episodes, tape, written, orders)
+            return Run(character, episodes, tape, written, orders, visits)
         rows *= 2
 
 
-def _leading_orders(leads: list[tuple[Lead, _Run]]) -> tuple[Float64, np.ndarray, Float64]:
+def _leading_orders(leads: list[tuple[Lead, Run]]) -> tuple[Float64, np.ndarray, Float64]:
     """Return times, sides and jumps of the leaders' market orders, in time order."""
     if not leads:
         return np.zeros(0), np.zeros(0, np.int64), np.zeros(0)
@@ -248,119 +300,5 @@ def _empty_tape(rows: int, steps: int) -> Tape:
         order_side=np.zeros(rows, np.int64),
         truth=np.zeros((steps // TRUTH_EVERY + 1, len(TRUTH_COLUMNS))),
         tally=np.zeros(PROCESSES, np.int64),
+        fit=np.zeros(steps),
     )
-
-
-def _tick_frame(run: _Run, instrument_id: int) -> pl.DataFrame:
-    tape, n = run.tape, run.rows
-    return pl.DataFrame(
-        {
-            "ts_event": tape.ts_event[:n],
-            "price_units": tape.price_units[:n],
-            "size_lots": tape.size_lots[:n],
-            "order_id": tape.order_id[:n],
-            "sequence": tape.sequence[:n],
-            "instrument_id": np.full(n, instrument_id, np.int16),
-            "action": tape.action[:n],
-            "side": tape.side[:n],
-            "flags": tape.flags[:n],
-        }
-    )
-
-
-def _truth(settings: Settings, session: Session, latent: Latent, runs: dict[str, _Run]) -> MarketTruth:
-    step_ns = int(STEP_S * NS_PER_S)
-    changes = np.flatnonzero(np.diff(latent.regime)) + 1
-    starts = np.concatenate([[0], changes])
-    ends = np.concatenate([changes, [latent.steps]])
-    regimes = pl.DataFrame(
-        {
-            "start_ns": session.open_ns + starts * step_ns,
-            "end_ns": session.open_ns + ends * step_ns,
-            "regime": [REGIMES[k] for k in latent.regime[starts]],
-        }
-    )
-    symbols = {item.instrument_id: item.symbol for item in settings.instruments}
-    leads = leads_in_force(settings)
-    graph = pl.DataFrame(
-        {
-            "leader": [symbols[lead.leader] for lead in leads],
-            "follower": [symbols[lead.follower] for lead in leads],
-            "excitation": [lead.excitation for lead in leads],
-            "price_share": [lead.price_share for lead in leads],
-            "lag_s": [lead.lag_s for lead in leads],
-        },
-        schema={
-            "leader": pl.String,
-            "follower": pl.String,
-            "excitation": pl.Float64,
-            "price_share": pl.Float64,
-            "lag_s": pl.Float64,
-        },
-    )
-    drifts = [_drift_frame(s, session, r.episodes.push_s, r.episodes.moves) for s, r in runs.items()]
-    for lead in leads:
-        led = runs[symbols[lead.leader]].episodes
-        moves: Float64 = lead.price_share * led.moves
-        drifts.append(_drift_frame(symbols[lead.follower], session, led.push_s + lead.lag_s, moves))
-    minutes = np.arange(0, latent.steps, int(60 / STEP_S))
-    tilt = np.add.reduceat(latent.mood, minutes) * MOOD_UNITS_PER_S * STEP_S
-    if np.any(tilt != 0.0):
-        edges = np.minimum(np.append(minutes, latent.steps), latent.steps) * step_ns + session.open_ns
-        for symbol in runs:
-            drifts.append(
-                pl.DataFrame(
-                    {"symbol": [symbol] * len(tilt), "start_ns": edges[:-1], "end_ns": edges[1:], "move_units": tilt}
-                )
-            )
-    return MarketTruth(
-        regimes=regimes,
-        episodes=pl.concat([_episode_frame(symbol, session, run.episodes) for symbol, run in runs.items()]),
-        drift=pl.concat(drifts),
-        path=pl.concat([_path_frame(symbol, session, run, latent.steps) for symbol, run in runs.items()]),
-        graph=graph,
-        mood=pl.DataFrame(
-            {
-                "ts": session.open_ns + minutes * step_ns,
-                "mood": latent.mood[minutes],
-                "slow_mood": latent.slow_mood[minutes],
-            }
-        ),
-    )
-
-
-def _ns(session: Session, seconds: Float64) -> np.ndarray:
-    return session.open_ns + np.rint(seconds * NS_PER_S).astype(np.int64)
-
-
-def _drift_frame(symbol: str, session: Session, push_s: Float64, moves: Float64) -> pl.DataFrame:
-    columns = {"start_ns": _ns(session, push_s), "end_ns": _ns(session, push_s + EPISODE_PUSH_S), "move_units": moves}
-    frame = pl.DataFrame(columns, schema={"start_ns": pl.Int64, "end_ns": pl.Int64, "move_units": pl.Float64})
-    return frame.select(pl.lit(symbol).alias("symbol"), pl.all())
-
-
-def _episode_frame(symbol: str, session: Session, episodes: Episodes) -> pl.DataFrame:
-    frame = pl.DataFrame(
-        {
-            "start_ns": _ns(session, episodes.start_s),
-            "push_ns": _ns(session, episodes.push_s),
-            "end_ns": _ns(session, episodes.push_s + EPISODE_PUSH_S),
-            "direction": episodes.direction,
-            "move_units": np.full(len(episodes), episodes.move_units),
-        },
-        schema={
-            "start_ns": pl.Int64,
-            "push_ns": pl.Int64,
-            "end_ns": pl.Int64,
-            "direction": pl.Int64,
-            "move_units": pl.Float64,
-        },
-    )
-    return frame.select(pl.lit(symbol).alias("symbol"), pl.all())
-
-
-def _path_frame(symbol: str, session: Session, run: _Run, steps: int) -> pl.DataFrame:
-    rows = steps // TRUTH_EVERY
-    times = session.open_ns + (np.arange(rows) + 1) * int(TRUTH_EVERY * STEP_S * NS_PER_S)
-    columns = {name: run.tape.truth[:rows, k] for k, name in enumerate(TRUTH_COLUMNS)}
-    return pl.DataFrame({"symbol": [symbol] * rows, "ts": times, **columns})

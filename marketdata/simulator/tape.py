@@ -37,7 +37,11 @@ TRUTH_COLUMNS: Final = ("efficient_units", "buy_intensity", "sell_intensity", "i
 
 
 class Tape(NamedTuple):
-    """Rows written by the kernel, one array a column of the event form; and the uninformed market orders, for followers."""
+    """Rows written by the kernel, one array a column of the event form; and what stands behind them.
+
+    ``order_s`` and ``order_side`` are the uninformed market orders, for followers; ``truth`` has the columns ``TRUTH_COLUMNS``;
+    ``tally`` counts rows by process; ``fit`` is the factor on activity a grid step that steers the session to its planned rows.
+    """
 
     ts_event: Int64
     price_units: Int64
@@ -51,6 +55,7 @@ class Tape(NamedTuple):
     order_side: Int64
     truth: Float64
     tally: Int64
+    fit: Float64
 
 
 @njit(cache=True)
