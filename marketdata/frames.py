@@ -7,10 +7,10 @@ can be parsed again at any time and gives the same events, and live is a batch o
 Sequence rules live in the codec: a gap turns into a CLEAR event and a :class:`Gap`, and the codec asks for what it needs to go on
 through :attr:`Decoded.wants_snapshot`; the feed fetches it and hands it to the same codec as one more frame.
 
-An *empty frame* (no bytes) says that the connection named by its stream was opened, for the first time or again. A feed puts one in
-front of a connection's first frame and a capture keeps it, so that parsing the capture again gives what the live codec gave. Venues
-that number their messages notice by themselves whether something was missed; a codec of one that does not takes every book that came
-by that connection for unknown.
+An *empty frame* (no bytes) says that the connection named by its stream was opened, for the first time or again. A feed
+puts one in front of a connection's first frame and a capture keeps it, so that parsing the capture again gives what the
+live codec gave. Venues that number their messages notice by themselves whether something was missed; a codec of one that
+does not takes every book that came by that connection for unknown.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -142,9 +142,10 @@ class Decoded(NamedTuple):
     rejected : tuple of Rejected
         Frames kept out of ``events``; under the policy ``raise`` always empty.
     wants_snapshot : tuple of str
-        Symbols whose book is unknown at the end of the batch and stays so until somebody acts. Where the venue has a REST snapshot
-        (``snapshot_url`` gives an address): from the start, and after each gap; fetch it. Where the stream brings its own: after a gap
-        or a wrong checksum only; subscribe again. Named in every step until the book is known: a feed asks once at a time.
+        Symbols whose book is unknown at the end of the batch and stays so until somebody acts. Where the venue has a REST
+        snapshot (``snapshot_url`` gives an address): from the start, and after each gap; fetch it. Where the stream brings
+        its own: after a gap or a wrong checksum only; subscribe again. Named in every step until the book is known: a feed
+        asks once at a time.
     ignored : mapping of str to int
         Frames that rightly carry no event, counted by kind (acknowledgements, heartbeats, statistics).
     """
