@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 Float64 = npt.NDArray[np.float64]
 
-LABELS: Final = frozenset({"positive", "negative", "neutral"})
+CLASSES: Final = ("negative", "neutral", "positive")
+"""The three tones, in the order of the columns of :meth:`SentimentModel.probabilities`."""
+LABELS: Final = frozenset(CLASSES)
 """Names a classifier's classes must have, exactly; their order is read from the model."""
 
 POSITIVE_WORDS: Final = frozenset(
@@ -42,6 +44,10 @@ NEGATIONS: Final = frozenset(
 _WORD: Final = re.compile(r"[a-z]+(?:'[a-z]+)?")
 
 
+class SentimentModelError(ValueError):
+    """A classifier cannot be used; the message says why."""
+
+
 class SentimentModel(Protocol):
     """Scores texts; ``name`` is kept in the manifest of what it made."""
 
@@ -52,6 +58,10 @@ class SentimentModel(Protocol):
 
     def score(self, texts: Sequence[str]) -> Float64:
         """Return one score a text, shape (n,), in [-1, 1]: probability of positive minus negative, or its like."""
+        ...
+
+    def probabilities(self, texts: Sequence[str]) -> Float64:
+        """Return the probability of each class, shape (n, 3), columns as :data:`CLASSES`; rows sum to 1."""
         ...
 
 
@@ -66,6 +76,11 @@ class LexiconSentiment:
     def score(self, texts: Sequence[str]) -> Float64:
         """Return (positive - negative) / (positive + negative) words of each text, 0 where it has neither."""
         return np.array([self._one(text) for text in texts], dtype=np.float64)
+
+    def probabilities(self, texts: Sequence[str]) -> Float64:
+        """Return all weight on the class that the sign of the score says: word counts carry no probabilities."""
+        column = np.sign(self.score(texts)).astype(np.int64) + 1
+        return np.eye(len(CLASSES))[column]
 
     def _one(self, text: str) -> float:
         words = _WORD.findall(text.lower())
@@ -83,38 +98,48 @@ class TransformerSentiment:
 
     Raises
     ------
-    ValueError
+    SentimentModelError
         If the model's labels are not exactly positive, negative and neutral: their order differs between published
         models, so it is always read from ``id2label``.
     """
 
     def __init__(self, folder: Path, *, batch: int = 32, max_tokens: int = 128) -> None:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()
         self._model: Any = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).eval()
         labels = {int(k): str(label).lower() for k, label in self._model.config.id2label.items()}
         if sorted(labels.values()) != sorted(LABELS):
-            raise ValueError(f"{folder}: labels {sorted(labels.values())} are not {sorted(LABELS)}")
+            raise SentimentModelError(f"{folder}: labels {sorted(labels.values())} are not {sorted(LABELS)}")
         index = {label: k for k, label in labels.items()}
-        self._positive, self._negative = index["positive"], index["negative"]
+        self._columns = [index[label] for label in CLASSES]
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._batch, self._max_tokens = batch, max_tokens
         self.name = f"transformer:{folder.name}"
 
     def score(self, texts: Sequence[str]) -> Float64:
-        """Return P(positive) - P(negative) of each text, in batches, without gradients."""
+        """Return P(positive) - P(negative) of each text."""
+        probability = self.probabilities(texts)
+        return probability[:, 2] - probability[:, 0]
+
+    def probabilities(self, texts: Sequence[str]) -> Float64:
+        """Return the classes' probabilities, in batches of texts of like length, without gradients."""
         import torch
 
-        scores = np.empty(len(texts), np.float64)
+        # Batches of like length pad little; which texts share a batch moves a probability by float32 rounding only.
+        order = sorted(range(len(texts)), key=lambda k: len(texts[k]))
+        found = np.empty((len(texts), len(CLASSES)), np.float64)
         for start in range(0, len(texts), self._batch):
-            part = list(texts[start : start + self._batch])
+            places = order[start : start + self._batch]
+            part = [texts[k] for k in places]
             tokens = self._tokenizer(
                 part, padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
             )
             with torch.no_grad():
                 probability = torch.softmax(self._model(**tokens).logits.double(), dim=-1).numpy()
-            scores[start : start + len(part)] = probability[:, self._positive] - probability[:, self._negative]
-        return scores
+            found[places] = probability[:, self._columns]
+        return found
 
 
 def build_sentiment(model_dir: Path | None) -> SentimentModel:
@@ -122,11 +147,11 @@ def build_sentiment(model_dir: Path | None) -> SentimentModel:
 
     Raises
     ------
-    ValueError
+    SentimentModelError
         If the folder is missing or its model has other labels.
     """
     if model_dir is None:
         return LexiconSentiment()
     if not (model_dir / "config.json").exists():
-        raise ValueError(f"{model_dir}: no sentiment model there (config.json is missing)")
+        raise SentimentModelError(f"{model_dir}: no sentiment model there (config.json is missing)")
     return TransformerSentiment(model_dir)

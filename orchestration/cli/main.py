@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from marketdata.settings import SettingsError
-from orchestration.cli import data, evidence, house, live, nights, simulate
+from orchestration.cli import data, evidence, house, live, nights, sentiment, simulate
 from orchestration.cli.console import err
 from orchestration.cli.roots import Choice
 
@@ -36,12 +36,14 @@ def choose_root(
     context.obj = Choice(root, source)
 
 
-for module in (nights, data, simulate, evidence, live, house):
+for module in (nights, data, simulate, evidence, sentiment, live, house):
     module.register(app)
 
 
 def expected_errors() -> tuple[type[Exception], ...]:
     """Return the errors that a person can mend: shown as one line, exit code 2."""
+    from features.signals.sentiment import SentimentModelError
+    from features.signals.sentiment_data import LabelledDataError
     from marketdata.lake import LakeError
     from marketdata.partitions import PartitionMissing, PartitionQuarantined
     from marketdata.sources import SourceError
@@ -53,6 +55,9 @@ def expected_errors() -> tuple[type[Exception], ...]:
 
     return (
         SettingsError,
+        SentimentModelError,
+        LabelledDataError,
+        FileExistsError,
         LakeError,
         SourceError,
         PartitionMissing,
