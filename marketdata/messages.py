@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import Mapping
 from datetime import date
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -18,7 +19,8 @@ import numpy as np
 from marketdata.clock import Session
 from marketdata.events import EVENT_DTYPE, EventArray
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""Of the wire: 2 added :class:`FeedStatus`."""
 OLDEST: Final = -1
 """Message number that asks for everything that the server still keeps, from the start of a session."""
 UNIX: Final = "unix:"
@@ -85,6 +87,64 @@ class Events(msgspec.Struct, tag="events", frozen=True):
     data: bytes
 
 
+class StatusKind(StrEnum):
+    """What happened to a feed, beside its events."""
+
+    CONNECTED = "connected"
+    """A connection is open and subscribed; after :attr:`DISCONNECTED`, again."""
+    DISCONNECTED = "disconnected"
+    """A connection is gone; ``detail`` says why. Books stand as they were and may be stale."""
+    GAP = "gap"
+    """The numbering has a hole from ``expected`` to ``found``; the book is unknown until :attr:`SYNCED`."""
+    SYNCED = "synced"
+    """The book is known: a snapshot came in, or a restart went on from its checkpoint without a hole."""
+    STALE = "stale"
+    """A connection is open but silent for longer than its feed calls normal."""
+    REJECTED = "rejected"
+    """A frame could not be read; it was counted and kept."""
+    SNAPSHOT_FAILED = "snapshot_failed"
+    """The venue did not give a snapshot that was asked for; it is asked again."""
+    OVERRUN = "overrun"
+    """The consumer was too slow and rows were dropped (``found`` counts them); books come anew."""
+
+
+class FeedStatus(msgspec.Struct, tag="status", frozen=True):
+    """One thing that happened to a feed.
+
+    Attributes
+    ----------
+    index : int
+        Number on the wire; 0 in the process that it happened in.
+    kind : StatusKind
+    ts_recv : int
+        When, ns since 1970 UTC by the feed's clock.
+    feed : str
+        Address of the connection, or name of the feed.
+    symbol : str
+        The venue's symbol; empty: all of the connection.
+    expected, found : int
+        Of a gap: the sequence number that was due and the one that came; else −1.
+    detail : str
+        For a person.
+    """
+
+    index: int
+    kind: StatusKind
+    ts_recv: int
+    feed: str
+    symbol: str = ""
+    expected: int = -1
+    found: int = -1
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """Return a line for a person."""
+        text = f"{self.feed}{' ' + self.symbol if self.symbol else ''}: {self.kind}"
+        if self.kind is StatusKind.GAP:
+            text += f", expected {self.expected}, found {self.found}"
+        return f"{text} ({self.detail})" if self.detail else text
+
+
 class SessionEnd(msgspec.Struct, tag="session_end", frozen=True):
     """The session is over; ``rows`` counts its event rows."""
 
@@ -99,8 +159,8 @@ class StreamEnd(msgspec.Struct, tag="stream_end", frozen=True):
     index: int
 
 
-Numbered = SessionStart | Events | SessionEnd | StreamEnd
-Message = Hello | Subscribe | Refused | Heartbeat | SessionStart | Events | SessionEnd | StreamEnd
+Numbered = SessionStart | Events | FeedStatus | SessionEnd | StreamEnd
+Message = Hello | Subscribe | Refused | Heartbeat | SessionStart | Events | FeedStatus | SessionEnd | StreamEnd
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Message)
@@ -113,7 +173,7 @@ class EventBatch(NamedTuple):
     watermark_ns: int
 
 
-StreamItem = SessionStart | EventBatch | SessionEnd
+StreamItem = SessionStart | EventBatch | FeedStatus | SessionEnd
 """What a stream consists of, for those who give and take it."""
 
 

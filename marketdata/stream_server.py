@@ -8,17 +8,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import msgspec
+
 from marketdata.events import EVENT_DTYPE
 from marketdata.messages import (
     OLDEST,
     UNIX,
     VERSION,
+    EventBatch,
     Heartbeat,
     Hello,
     Numbered,
     ProtocolError,
     Refused,
-    SessionEnd,
     SessionStart,
     StreamEnd,
     StreamItem,
@@ -191,11 +193,9 @@ class StreamServer:
 def _numbered(index: int, item: StreamItem | None) -> Numbered:
     if item is None:
         return StreamEnd(index)
-    if isinstance(item, SessionStart):
-        return SessionStart(index, item.date, item.open_ns, item.close_ns, item.symbols)
-    if isinstance(item, SessionEnd):
-        return SessionEnd(index, item.date, item.rows)
-    return pack_events(index, item)
+    if isinstance(item, EventBatch):
+        return pack_events(index, item)
+    return msgspec.structs.replace(item, index=index)
 
 
 def serve_stream(items: Iterable[StreamItem], host: str = "127.0.0.1", port: int = 0) -> StreamServer:

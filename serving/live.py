@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from marketdata.feeds import OLDEST, SocketFeed, StreamItem
-from marketdata.messages import ProtocolError, SessionEnd, SessionStart
+from marketdata.messages import FeedStatus, ProtocolError, SessionEnd, SessionStart
 from marketdata.paths import DataRoot
 from marketdata.settings import Settings
 from serving.champion import ChampionWatch
@@ -69,6 +69,8 @@ class LiveTrader:
             self.look()
         elif isinstance(item, SessionEnd):
             self.close("closed")
+        elif isinstance(item, FeedStatus):
+            self.say(f"stream: {item}")
         elif self._session is not None:
             self._session.take(item)
 
