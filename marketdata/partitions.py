@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from marketdata.parquet import write_parquet
 from marketdata.paths import DataRoot, PartitionKey
 
 DATA_FILE = "data.parquet"
@@ -109,11 +110,11 @@ def publish(
     staging.mkdir(parents=True)
     try:
         data = staging / DATA_FILE
-        frame.write_parquet(data, compression="zstd", compression_level=3, statistics=True, row_group_size=262_144)
+        write_parquet(frame, data)
         digest = hashlib.sha256(data.read_bytes()).hexdigest()
         manifest = Manifest(str(key), frame.height, digest, tuple(checks), dict(extra or {}))
         if bad_rows is not None and bad_rows.height:
-            bad_rows.write_parquet(staging / BAD_ROWS_FILE, compression="zstd")
+            write_parquet(bad_rows, staging / BAD_ROWS_FILE)
         _write_json(staging / MANIFEST_FILE, asdict(manifest))
         target = root.quarantine(key) if manifest.failures else root.published(key)
         other = root.published(key) if manifest.failures else root.quarantine(key)
