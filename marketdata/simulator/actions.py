@@ -93,7 +93,7 @@ class Flow(NamedTuple):
     mean_root_lots: float
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def uniform(state: npt.NDArray[np.uint64]) -> float:
     """Return the next number in (0, 1) of a splitmix64 stream."""
     z = state[0] + np.uint64(0x9E3779B97F4A7C15)
@@ -104,7 +104,7 @@ def uniform(state: npt.NDArray[np.uint64]) -> float:
     return (float(z >> np.uint64(11)) + 0.5) * 1.1102230246251565e-16
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def draw(state: npt.NDArray[np.uint64], values: Int64, share: Float64) -> int:
     """Return one of the values, drawn by its cumulative shares."""
     u = uniform(state)
@@ -114,7 +114,7 @@ def draw(state: npt.NDArray[np.uint64], values: Int64, share: Float64) -> int:
     return values[k]
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def open_book(book: MatchingBook, tape: Tape, state: npt.NDArray[np.uint64], flow: Flow, ts: int) -> int:
     """Write CLEAR and the opening book: 60 levels a side, thinner behind the first dozen."""
     n = write_row(tape, 0, ts, 0, 0, 0, 1, CLEAR, 0, F_SNAPSHOT)
@@ -133,7 +133,7 @@ def open_book(book: MatchingBook, tape: Tape, state: npt.NDArray[np.uint64], flo
     return n
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _pick_behind(book: MatchingBook, side: int, place: int) -> int:
     """Return the id of the order at a place among those behind the best level (counted level by level)."""
     top = best_bid(book) if side == 0 else best_ask(book)
@@ -146,7 +146,7 @@ def _pick_behind(book: MatchingBook, side: int, place: int) -> int:
     return 0
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _pick_stale(book: MatchingBook, side: int, place: int) -> int:
     """Return the id of the order at a place among the stale ones, best price first."""
     price = best_bid(book) if side == 0 else best_ask(book)
@@ -159,7 +159,7 @@ def _pick_stale(book: MatchingBook, side: int, place: int) -> int:
     return 0
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _pick_far(book: MatchingBook, side: int, first: int) -> int:
     """Return the id of an order at ``first`` levels from the best or, if there is none, next further out; 0: none."""
     top = best_bid(book) if side == 0 else best_ask(book)
@@ -170,7 +170,7 @@ def _pick_far(book: MatchingBook, side: int, first: int) -> int:
     return 0
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def act(
     book: MatchingBook,
     tape: Tape,

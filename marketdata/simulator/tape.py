@@ -58,7 +58,7 @@ class Tape(NamedTuple):
     fit: Float64
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def write_row(
     tape: Tape, n: int, ts: int, price: int, lots: int, order_id: int, sequence: int, action: int, side: int, flags: int
 ) -> int:
@@ -74,7 +74,7 @@ def write_row(
     return n + 1
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _write_fills(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, resting_side: int) -> int:
     fills = book.counters[FILLS]
     for k in range(fills):
@@ -84,7 +84,7 @@ def _write_fills(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int,
     return n
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def take_market(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, side: int, lots: int) -> int:
     """Send a market order (0 buys, 1 sells), unless the other side is down to its last orders."""
     if book.counters[LIVE + 1 - side] <= LAST_ORDERS:
@@ -93,7 +93,7 @@ def take_market(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, 
     return _write_fills(book, tape, n, ts, sequence, 1 - side)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def take_touch(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, side: int, lots: int) -> int:
     """Trade at the touch only; what is left rests there."""
     if book.counters[LIVE + 1 - side] <= LAST_ORDERS:
@@ -107,7 +107,7 @@ def take_touch(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, s
     return n
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def add_order(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, side: int, price: int, lots: int) -> int:
     """Add a post-only limit order."""
     status, order_id, left = submit_limit(book, side, price, lots, POST_ONLY)
@@ -116,7 +116,7 @@ def add_order(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, si
     return write_row(tape, n, ts, price, left, order_id, sequence, ADD, side, F_LAST)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def cancel(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, order_id: int, part: bool) -> int:
     """Cancel a resting order, or half of it where ``part`` is asked for; an id that does not rest writes nothing."""
     side, price, lots = order_state(book, order_id)

@@ -132,7 +132,7 @@ def start_visits(plan: VisitPlan | None, open_ns: int, max_ids: int) -> Visits:
     )
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def theirs(visit_of: npt.NDArray[np.int32], order_id: int) -> int:
     """Return the id, or 0 where the order is the visitor's: nobody cancels for it."""
     if order_id < visit_of.shape[0] and visit_of[order_id] > 0:
@@ -140,7 +140,7 @@ def theirs(visit_of: npt.NDArray[np.int32], order_id: int) -> int:
     return order_id
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def visit_now(book: MatchingBook, tape: Tape, visits: Visits, n: int, ts: int, sequence: int) -> tuple[int, int]:
     """Do what is due; return the rows written so far, and which Hawkes type the flow takes it for (NO_ACTION: none)."""
     at = visits.cursor[0]
@@ -179,7 +179,7 @@ def visit_now(book: MatchingBook, tape: Tape, visits: Visits, n: int, ts: int, s
     return n, (IMPROVE_BID if is_better else DEEP_ADD_BID) + side
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def note_fills(visits: Visits, tape: Tape, first: int, n: int) -> None:
     """Look for fills of the visitor's orders among the rows of one event group."""
     for row in range(first, n):
