@@ -14,6 +14,7 @@ import msgspec
 MODULES: Final = (
     "benchmarks.simulator",
     "benchmarks.features",
+    "benchmarks.drift",
     "benchmarks.backtest",
     "benchmarks.serving",
 )
