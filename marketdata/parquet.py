@@ -1,9 +1,9 @@
 """How rows are written as Parquet: encodings chosen by measurement, and equal rows give equal bytes.
 
-Times and running numbers are stored as packed differences, other whole numbers and texts by dictionary, real numbers as they are;
-all compressed with Zstandard at level 3. Against one setting for everything that is a third to a half smaller on events and as
-fast to read (the table is in ``docs/decisions/0085``). Rows keep the order they are given in: events and feature rows come ordered by
-``ts_recv``, so that the statistics of a row group are a range of time.
+Times and running numbers are stored as packed differences, other whole numbers and texts by dictionary, real numbers as they
+are; all compressed with Zstandard at level 3. Against one setting for everything that is a third to a half smaller on events
+and as fast to read (the table is in ``docs/decisions/0085``). Rows keep the order they are given in: events and feature rows
+come ordered by ``ts_recv``, so that the statistics of a row group are a range of time.
 """
 
 from pathlib import Path
