@@ -15,6 +15,7 @@ MODULES: Final = (
     "benchmarks.simulator",
     "benchmarks.features",
     "benchmarks.drift",
+    "benchmarks.sentiment",
     "benchmarks.backtest",
     "benchmarks.serving",
 )
