@@ -1,4 +1,4 @@
-"""A text encoder of FinBERT's size (12 layers, 768 wide, random weights), in batches on the CPU, with ONNX Runtime beside torch."""
+"""A text encoder of FinBERT's size (12 layers, 768 wide, random weights) in batches on the CPU: torch and ONNX Runtime."""
 
 import importlib.util
 import tempfile
@@ -17,7 +17,7 @@ VOCABULARY: Final = 30_522
 
 
 def measure_sentiment() -> dict[str, Any]:
-    """Score texts in batches with torch; the peer is the same weights in ONNX Runtime, where it is installed, on as many threads."""
+    """Score texts in batches with torch; the peer is the same weights in ONNX Runtime, where it is installed."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 
