@@ -4,7 +4,6 @@ A venue writes ``"61737.63000000"``; the instrument's grid says that a price uni
 counted, never rounded: a number between two steps of the grid is refused.
 """
 
-from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -104,11 +103,6 @@ def places_of(text: str) -> int:
     if not (whole.isdecimal() and text.isascii() and (fraction.isdecimal() if point else True)):
         _, fraction = _plain(text)
     return len(fraction.rstrip("0"))
-
-
-def smallest_step(texts: Iterable[str]) -> float:
-    """Return the smallest power of ten that all numbers are multiples of, at most 1; 1 where there are none."""
-    return float(f"1e-{max((places_of(text) for text in texts), default=0)}")
 
 
 def inferred_instrument(symbol: str, number: int, venue: str, price_step: float, lot_size: float) -> Instrument:

@@ -1,0 +1,72 @@
+"""The venues whose frames we read, written out: a new venue is one file and one line here (``docs/venues.md``)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, Protocol
+
+from marketdata.codecs import binance
+from marketdata.codecs.decimals import inferred_instrument, places_of
+from marketdata.frames import QUARANTINE, FrameBatch, FrameCodec
+from marketdata.instruments import Instrument
+
+
+class VenueCodec(FrameCodec, Protocol):
+    """A codec that can also say which numbers its frames hold, before any grid is known."""
+
+    def iter_numbers(self, batch: FrameBatch) -> Iterator[tuple[str, str, str]]:
+        """Yield (symbol, price, size) as written, of every level and trade; frames that cannot be read yield nothing."""
+        ...
+
+
+Builder = Callable[[Mapping[str, Instrument], str], VenueCodec]
+
+VENUES: Final[Mapping[str, Builder]] = {
+    "binance_spot": lambda instruments, policy: binance.BinanceCodec(binance.SPOT, instruments, policy),
+    "binance_usdm": lambda instruments, policy: binance.BinanceCodec(binance.USDM, instruments, policy),
+    "binance_coinm": lambda instruments, policy: binance.BinanceCodec(binance.COINM, instruments, policy),
+}
+"""Every venue: its name, and how its codec is built from instruments (by the venue's symbol) and a policy."""
+
+
+class UnknownVenue(KeyError):
+    """There is no venue of that name; the message lists those there are."""
+
+    def __str__(self) -> str:
+        """Return the message as it is."""
+        return str(self.args[0])
+
+
+def build_codec(venue: str, instruments: Mapping[str, Instrument], policy: str) -> VenueCodec:
+    """Return the codec of a venue.
+
+    Raises
+    ------
+    UnknownVenue
+        If there is none of that name.
+    """
+    if venue not in VENUES:
+        raise UnknownVenue(f"unknown venue {venue!r}; there are {', '.join(VENUES)}")
+    return VENUES[venue](instruments, policy)
+
+
+def infer_grid(venue: str, batch: FrameBatch, first_id: int = 0) -> dict[str, Instrument]:
+    """Return an instrument for each symbol of a recording, on the smallest decimal steps seen in it.
+
+    The true grid can be finer than what a short recording shows; where a venue's instrument list is at hand, give its grid.
+
+    Parameters
+    ----------
+    venue : str
+        Name in :data:`VENUES`.
+    batch : FrameBatch
+        The recording, or enough of it.
+    first_id : int
+        Instrument id of the first symbol; symbols are in alphabetical order.
+    """
+    places: dict[str, tuple[int, int]] = {}
+    for symbol, price, size in build_codec(venue, {}, QUARANTINE).iter_numbers(batch):
+        seen = places.get(symbol, (0, 0))
+        places[symbol] = (max(seen[0], places_of(price)), max(seen[1], places_of(size)))
+    return {
+        symbol: inferred_instrument(symbol, first_id + k, venue, float(f"1e-{price}"), float(f"1e-{size}"))
+        for k, (symbol, (price, size)) in enumerate(sorted(places.items()))
+    }
