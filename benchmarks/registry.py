@@ -13,6 +13,7 @@ import msgspec
 
 MODULES: Final = (
     "benchmarks.simulator",
+    "benchmarks.lake",
     "benchmarks.features",
     "benchmarks.drift",
     "benchmarks.sentiment",
