@@ -1,11 +1,13 @@
 """What a feed counts while it runs: plain numbers, written by one thread and read by any."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from marketdata.clock import NS_PER_S
 from marketdata.events import F_LAST, F_SNAPSHOT, F_TS_CARRIED, EventArray
@@ -25,12 +27,10 @@ class LagHistogram:
         self.counts: npt.NDArray[np.int64] = np.zeros(65 * PER_OCTAVE, np.int64)
         self.negative = 0
 
-    def add(self, lags_ns: npt.NDArray[np.int64]) -> None:
-        """Count lags, ns."""
-        self.negative += int(np.count_nonzero(lags_ns < 0))
-        mantissa, exponent = np.frexp(np.maximum(lags_ns, 1).astype(np.float64))
-        bucket = exponent * PER_OCTAVE + ((mantissa - 0.5) * 2 * PER_OCTAVE).astype(np.int64)
-        np.add.at(self.counts, bucket, 1)
+    def add(self, lag_ns: int) -> None:
+        """Count one lag, ns."""
+        self.negative += lag_ns < 0
+        self.counts[_bucket(lag_ns)] += 1
 
     def quantile_ns(self, q: float) -> float:
         """Return the upper end of the bucket that holds quantile ``q``; NaN before the first lag."""
@@ -40,6 +40,27 @@ class LagHistogram:
         bucket = int(np.searchsorted(np.cumsum(self.counts), max(q * total, 1.0)))
         exponent, part = divmod(bucket, PER_OCTAVE)
         return float(2.0**exponent * (0.5 + (part + 1) / (2 * PER_OCTAVE)))
+
+
+@njit(cache=True)
+def _count_lags(counts: npt.NDArray[np.int64], events: EventArray) -> int:
+    """Count the lag of each group's last row that has an exchange time of its own; return how many are negative."""
+    negative = 0
+    for k in range(len(events)):
+        row = events[k]
+        if row.flags & (F_LAST | F_SNAPSHOT | F_TS_CARRIED) != F_LAST:
+            continue
+        lag = row.ts_recv - row.ts_event
+        if lag < 0:
+            negative += 1
+        counts[_bucket(lag)] += 1
+    return negative
+
+
+@njit(cache=True)
+def _bucket(lag_ns: int) -> int:
+    mantissa, exponent = math.frexp(float(max(lag_ns, 1)))
+    return exponent * PER_OCTAVE + int((mantissa - 0.5) * 2 * PER_OCTAVE)
 
 
 @dataclass
@@ -108,10 +129,7 @@ class FeedMetrics:
         self.events += len(events)
         self.watermark_ns = watermark_ns
         if len(events):
-            timed = (events["flags"] & (F_LAST | F_SNAPSHOT | F_TS_CARRIED)) == F_LAST
-            lags = (events["ts_recv"] - events["ts_event"])[timed]
-            if len(lags):
-                self.lag.add(lags)
+            self.lag.negative += _count_lags(self.lag.counts, events)
 
     def message_age_s(self, now_ns: int) -> float:
         """Return how long ago the last frame came; infinite before the first."""

@@ -38,8 +38,8 @@ class Feed(Protocol):
     """A source of stream items.
 
     Iterating yields until the source ends or :meth:`close` is called; ``close`` may come from another thread. Within a
-    session the rows of a batch are in order of ``ts_recv``, none lies before the last batch's watermark, and watermarks never
-    go back.
+    session rows are in order of ``ts_recv``, over batches too; none lies before a watermark that was given, and
+    watermarks never go back.
     """
 
     @property
@@ -67,6 +67,7 @@ class WatermarkGuard:
 
     name: str = "feed"
     _mark_ns: int = field(default=-(2**63), init=False)
+    _row_ns: int = field(default=-(2**63), init=False)
 
     def check(self, item: StreamItem) -> None:
         """Look at the next item.
@@ -77,7 +78,7 @@ class WatermarkGuard:
             If a row lies before the last watermark, rows are not in order of ``ts_recv``, or a watermark goes back.
         """
         if isinstance(item, SessionStart):
-            self._mark_ns = -(2**63)
+            self._mark_ns = self._row_ns = -(2**63)
         if not isinstance(item, EventBatch):
             return
         if item.watermark_ns < self._mark_ns:
@@ -86,8 +87,9 @@ class WatermarkGuard:
         if len(times):
             if times[0] < self._mark_ns:
                 raise WatermarkError(f"{self.name}: row received at {times[0]} after watermark {self._mark_ns}")
-            if len(times) > 1 and np.any(times[1:] < times[:-1]):
-                raise WatermarkError(f"{self.name}: rows of a batch are not in order of ts_recv")
+            if times[0] < self._row_ns or (len(times) > 1 and np.any(times[1:] < times[:-1])):
+                raise WatermarkError(f"{self.name}: rows are not in order of ts_recv")
+            self._row_ns = int(times[-1])
         self._mark_ns = item.watermark_ns
 
 
