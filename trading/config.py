@@ -32,6 +32,7 @@ from trading.state import (
     P_MAX_ORDER,
     P_OPEN_NS,
     P_ORDER_NS,
+    P_QUEUE_BY_ID,
     P_RECOVER_NS,
     P_RESPONSE_NS,
     P_SCALE_PPM,
@@ -108,6 +109,7 @@ class EngineConfig:
         ints[P_MARGIN_PPM], ints[P_RECOVER_NS] = round(self.risk.recover_margin * 1e6), self.risk.recover_ns
         ints[P_FLATTEN_ON_HALT] = int(self.risk.on_halt == "flatten")
         ints[P_WAKE_MASK] = self.strategy.wake_mask
+        ints[P_QUEUE_BY_ID] = int(self.queue.by_id)
         ints[P_COLLAR_PPM] = round(self.risk.price_collar_bps * 100)
         inst = np.zeros((len(self.instruments), K_COUNT), np.int64)
         slot_of = np.full(max(i.instrument_id for i in self.instruments) + 1, -1, np.int64)

@@ -33,6 +33,7 @@ from trading.state import (
     G_PEAK,
     I_MAX_POSITION,
     I_TIMER,
+    ID_ROOM,
     NEVER,
     EngineState,
     allocate_state,
@@ -118,6 +119,7 @@ class Engine:
             orders=max(64, 16 * instruments),
             ring=max(512, 64 * instruments),
             intent_columns=O_COUNT,
+            ids=ID_ROOM if config.queue.by_id else 1,
         )
         g = state.agent.g
         capital = to_nanos(config.capital)

@@ -69,11 +69,15 @@ def fee_ppm(notional_nanos: int, lots: int, ppm: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class QueueModel:
-    """A queue hook with its parameters."""
+    """A queue hook with its parameters.
+
+    ``by_id``: rows that name an order move the queue exactly (:mod:`trading.queues`), the hook sees the others only.
+    """
 
     name: str
     hook: Any
     parameters: tuple[float, ...] = (1.0,)
+    by_id: bool = False
 
 
 QUEUE_MODELS: Final = {
@@ -82,6 +86,7 @@ QUEUE_MODELS: Final = {
         QueueModel("risk_averse", queue_risk_averse),
         QueueModel("probabilistic", queue_probabilistic, (2.0,)),
         QueueModel("optimistic", queue_optimistic),
+        QueueModel("fifo", queue_risk_averse, by_id=True),
     )
 }
-"""Every queue model by name; the first is the pessimistic one."""
+"""Every queue model by name; the first is the pessimistic one, ``fifo`` the exact one where the tape has order ids."""

@@ -40,6 +40,7 @@ from trading.agent import (
 from trading.journal import R_IOC_REST
 from trading.ledger import remark
 from trading.orders import REFUSED
+from trading.queues import ids_are_full
 from trading.risk import ladder_may_move
 from trading.sending import carry_out, go_on_flattening, watch_risk
 from trading.state import (
@@ -56,6 +57,7 @@ from trading.state import (
     G_OUT,
     G_RSP_HEAD,
     GROW_COMMANDS,
+    GROW_IDS,
     GROW_ORDERS,
     GROW_RESPONSES,
     I_ASK,
@@ -69,6 +71,7 @@ from trading.state import (
     K_UNIT_NANOS,
     N_RSP_TAIL,
     NEVER,
+    P_QUEUE_BY_ID,
     P_WAKE_MASK,
     TAKEN_LEVELS,
     EngineParameters,
@@ -77,7 +80,8 @@ from trading.state import (
     Records,
 )
 from trading.strategies import WAKE_FORECAST, WAKE_RESPONSE, WAKE_TIMER, WAKE_TOP
-from trading.venue import forget_taken, touches_taken, venue_cancel, venue_close, venue_market, venue_order
+from trading.venue import venue_cancel, venue_close, venue_market, venue_order
+from trading.venue_table import forget_taken, touches_taken
 
 RUN_DONE: Final = 0
 RUN_OUT_FULL: Final = 1
@@ -153,6 +157,7 @@ def run_kernel(
     venue_rows = rows if in_order else len(venue_order_of)
     v, a, c, f = cursors[C_VENUE], cursors[C_AGENT], cursors[C_CONTROL], cursors[C_FORECAST]
     ids, mask = len(parameters.slot_of), parameters.ints[P_WAKE_MASK]
+    by_id = parameters.ints[P_QUEUE_BY_ID] != 0
     now = g[G_NOW]
     status = RUN_DONE
     checked = -1
@@ -201,6 +206,13 @@ def run_kernel(
         risky, in_vain = False, False
         if kind == MARKET_AT_VENUE:
             event = market[row]
+            if by_id:
+                number = np.int64(event.instrument_id)
+                slot = parameters.slot_of[number] if 0 <= number < ids else -1
+                if slot >= 0 and ids_are_full(venue, slot):
+                    g[G_GROW] = GROW_IDS
+                    status = RUN_NEED_GROW
+                    break
             v += 1
             number = np.int64(event.instrument_id)
             slot = parameters.slot_of[number] if 0 <= number < ids else -1
@@ -209,7 +221,8 @@ def run_kernel(
             action, side, price = np.int64(event.action), np.int64(event.side), event.price_units
             if venue.inst[slot, J_RESTING] > 0:
                 flags = np.int64(event.flags)
-                venue_market(venue, parameters, queue, now, slot, action, side, price, event.size_lots, flags)
+                size, named = event.size_lots, event.order_id
+                venue_market(venue, parameters, queue, now, slot, action, side, price, size, flags, named)
                 continue
             prices, sizes = venue.price[slot], venue.size[slot]
             levels_apply(prices, sizes, venue.counts[slot], venue.counters[slot], action, side, price, event.size_lots)

@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from trading.order_ids import copy_ids
+
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 Records = npt.NDArray[np.void]
@@ -94,6 +96,8 @@ N_RSP_TAIL: Final = 0
 N_HIGH: Final = 1
 """One past the highest order row in use: bounds the scans."""
 N_CLOSED: Final = 2
+N_STAMP: Final = 3
+"""Arrivals counted so far, ours and those behind us: who came before whom."""
 N_COUNT: Final = 4
 J_RESTING: Final = 0
 """Own orders resting."""
@@ -101,7 +105,9 @@ J_TAKEN: Final = 1
 """Two entries, bids and asks: price levels of which we have lots that the tape still shows."""
 J_UNKNOWN_QUEUE: Final = 3
 """Whether a resting order's queue is to be looked up again at the end of the group."""
-J_COUNT: Final = 4
+J_IDS: Final = 4
+"""Order ids written down in ``VenueState.ids``."""
+J_COUNT: Final = 5
 
 NEVER: Final = np.iinfo(np.int64).max
 
@@ -136,12 +142,13 @@ VENUE_ORDER_DTYPE: Final = np.dtype(
         ("slot", "i2"),
         ("side", "i1"),
         ("active", "u1"),
-        ("spare", "u1", (4,)),
+        ("stamp", "u4"),
     ]
 )
 """A resting order as the venue knows it, 64 bytes. ``ahead_lots`` is the queue before it (-1: not known), ``level_lots`` the
 visible size of its level when last looked at, ``traded_lots`` prints since then that the level has not shown yet,
-``ghost_lots`` lots ahead that have left the tape by an execution of which an earlier own order took a part."""
+``ghost_lots`` lots ahead that have left the tape by an execution of which an earlier own order took a part, ``stamp`` its place
+among arrivals (:mod:`trading.queues`)."""
 
 COMMAND_DTYPE: Final = np.dtype(
     [
@@ -172,6 +179,8 @@ RESPONSE_DTYPE: Final = np.dtype(
     align=True,
 )
 
+ID_ROOM: Final = 256
+"""Rows of the table of order ids at the start; it grows."""
 TAKEN_LEVELS: Final = 64
 """Levels a side of which taken lots are remembered; a walk through more of them at once stops there."""
 MEMORY_COLUMNS: Final = 16
@@ -199,7 +208,9 @@ P_RECOVER_NS: Final = 17
 P_FLATTEN_ON_HALT: Final = 18
 P_WAKE_MASK: Final = 19
 P_COLLAR_PPM: Final = 20
-P_COUNT: Final = 21
+P_QUEUE_BY_ID: Final = 21
+"""Whether rows that name an order move our queues exactly."""
+P_COUNT: Final = 22
 
 # -- per instrument: columns of ``EngineParameters.inst`` ------------------------------------------------------------------
 K_ID: Final = 0
@@ -283,6 +294,8 @@ class VenueState(NamedTuple):
         Ring of what is on its way to the agent, in order of arrival.
     taken : int64 array, shape (I, 2, TAKEN_LEVELS, 2)
         Price and lots that we have taken and the tape still shows, by side of the book.
+    ids : int64 array, shape (I, ID_ROOM or more, 3)
+        Hash table of the orders that came after ours at our prices: id, stamp, lots. One row where queues go by volume.
     price, size, counts, counters : int64 arrays
         Its books, stacked as :class:`Books`.
     """
@@ -292,6 +305,7 @@ class VenueState(NamedTuple):
     resting: Records
     responses: Records
     taken: Int64
+    ids: Int64
     price: Int64
     size: Int64
     counts: Int64
@@ -299,7 +313,7 @@ class VenueState(NamedTuple):
 
 
 class Books(NamedTuple):
-    """One ``marketdata.book.BookState`` per instrument, stacked along the first axis."""
+    """One ``marketdata.book.BookState`` per instrument, stacked."""
 
     price: Int64
     size: Int64
@@ -322,7 +336,7 @@ def _empty_books(instruments: int, levels: int) -> Books:
 
 
 def allocate_state(
-    instruments: int, *, rate_limit: int, levels: int, orders: int, ring: int, intent_columns: int
+    instruments: int, *, rate_limit: int, levels: int, orders: int, ring: int, intent_columns: int, ids: int = 1
 ) -> EngineState:
     """Return a zeroed state for ``instruments`` instruments."""
     agent = AgentState(
@@ -341,6 +355,7 @@ def allocate_state(
         np.zeros(orders, VENUE_ORDER_DTYPE),
         np.zeros(ring, RESPONSE_DTYPE),
         np.zeros((instruments, 2, TAKEN_LEVELS, 2), np.int64),
+        np.zeros((instruments, ids, 3), np.int64),
         *_empty_books(instruments, levels),
     )
     return EngineState(agent, _empty_books(instruments, levels), venue)
@@ -358,6 +373,7 @@ def copy_state(state: EngineState) -> EngineState:
 GROW_ORDERS: Final = 1
 GROW_COMMANDS: Final = 2
 GROW_RESPONSES: Final = 3
+GROW_IDS: Final = 4
 
 
 def grow(state: EngineState) -> EngineState:
@@ -371,6 +387,11 @@ def grow(state: EngineState) -> EngineState:
         agent = agent._replace(commands=_grow_ring(agent.commands, agent.g[G_CMD_HEAD], agent.g[G_CMD_TAIL]))
     elif which == GROW_RESPONSES:
         venue = venue._replace(responses=_grow_ring(venue.responses, agent.g[G_RSP_HEAD], venue.g[N_RSP_TAIL]))
+    elif which == GROW_IDS:
+        slots, rows, _ = venue.ids.shape
+        bigger = np.zeros((slots, 2 * rows, 3), np.int64)
+        copy_ids(venue.ids, bigger)
+        venue = venue._replace(ids=bigger)
     else:
         raise ValueError(f"nothing to grow is known under {which}")
     return EngineState(agent, state.books, venue)
