@@ -107,6 +107,16 @@ def scaled_to_units(value: int, power: int, num: int, den: int) -> tuple[int, in
 
 
 @njit(cache=True)
+def integer_to_units(value: int, power: int, num: int, den: int, digits: int) -> tuple[int, int]:
+    """Return (units, outcome) of ``value * 10**-power`` on a grid, without a division where the grid is a power of ten."""
+    if digits >= power:
+        if digits - power > MAX_POWER or abs(value) > _LIMITS[digits - power]:
+            return 0, TOO_LARGE
+        return value * _POWERS[digits - power], EXACT
+    return scaled_to_units(value, power, num, den)
+
+
+@njit(cache=True)
 def decimal_to_units(data: Bytes, start: int, end: int, num: int, den: int, digits: int) -> tuple[int, int]:
     """Return (units, outcome) of the decimal text ``data[start:end]`` on a grid.
 
