@@ -3,8 +3,21 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
-from marketdata.codecs import binance
+from marketdata.codecs import (
+    binance,
+    bitmex,
+    bitstamp,
+    bybit,
+    coinbase,
+    deribit_frames,
+    gemini,
+    hyperliquid,
+    kraken,
+    kraken_futures,
+    okx,
+)
 from marketdata.codecs.decimals import inferred_instrument, places_of
+from marketdata.codecs.dialect import Dialect, DialectCodec
 from marketdata.frames import QUARANTINE, FrameBatch, FrameCodec
 from marketdata.instruments import Instrument
 
@@ -19,10 +32,26 @@ class VenueCodec(FrameCodec, Protocol):
 
 Builder = Callable[[Mapping[str, Instrument], str], VenueCodec]
 
+
+def _of(dialect: Dialect) -> Builder:
+    """Return the builder of a venue that is read frame by frame."""
+    return lambda instruments, policy: DialectCodec(dialect, instruments, policy)
+
+
 VENUES: Final[Mapping[str, Builder]] = {
     "binance_spot": lambda instruments, policy: binance.BinanceCodec(binance.SPOT, instruments, policy),
     "binance_usdm": lambda instruments, policy: binance.BinanceCodec(binance.USDM, instruments, policy),
     "binance_coinm": lambda instruments, policy: binance.BinanceCodec(binance.COINM, instruments, policy),
+    "coinbase": _of(coinbase.Coinbase()),
+    "kraken": _of(kraken.Kraken()),
+    "kraken_futures": _of(kraken_futures.KrakenFutures()),
+    "bybit": _of(bybit.Bybit()),
+    "okx": _of(okx.Okx()),
+    "bitstamp": _of(bitstamp.Bitstamp()),
+    "bitmex": _of(bitmex.Bitmex()),
+    "deribit": _of(deribit_frames.Deribit()),
+    "gemini": _of(gemini.Gemini()),
+    "hyperliquid": _of(hyperliquid.Hyperliquid()),
 }
 """Every venue: its name, and how its codec is built from instruments (by the venue's symbol) and a policy."""
 
