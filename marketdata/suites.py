@@ -74,6 +74,11 @@ def run_suite(kind: SuiteKind, frame: pl.DataFrame, settings: Settings) -> tuple
     return [CheckResult(_CHECKS[kind], not failed, True, detail, 0)], result
 
 
+def prepare_suites() -> None:
+    """Make what every suite of this process shares: the library's context."""
+    _batch_definition()
+
+
 @lru_cache(maxsize=1)
 def _batch_definition() -> Any:
     import great_expectations as gx

@@ -32,6 +32,15 @@ concurrency:
     # The pool "{TRAINING_POOL}" holds the fits: runs that need it take turns, so that memory is that of one night.
     granularity: run
     default_limit: 1
+run_queue:
+  # A partition takes a second or two: the daemon looks for the next one as often.
+  dequeue_interval_seconds: 1
+run_launcher:
+  module: orchestration.run_launcher
+  class: ForkingRunLauncher
+python_logs:
+  # What terminals show; every event is in the event log whatever its level.
+  python_log_level: WARNING
 run_monitoring:
   enabled: true
   start_timeout_seconds: 180

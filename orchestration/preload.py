@@ -10,8 +10,36 @@ from marketdata.settings import Settings
 FOR_INGEST: Final = ("great_expectations",)
 FOR_TRAINING: Final = ("torch", "sklearn.linear_model", "scipy.optimize", "skops.io")
 BY_MODEL: Final = {"transformer": ("transformers",), "gnn": ("torch_geometric",), "hmm": ("pomegranate.hmm",)}
+FOR_RUNS: Final = (
+    "dagster._cli.api",
+    "orchestration.location",
+    "marketdata.sources",
+    "marketdata.simulator.session",
+    "marketdata.validation",
+    "features.dataset_day",
+    "features.labels",
+    "features.pipeline",
+    "features.points",
+    "features.signals.onchain",
+    "features.signals.options",
+    "features.signals.social",
+    "mlflow.tracking",
+)
+"""What nearly every run of the UI needs. The models' libraries, as large again, are left to the runs that fit."""
 THREADS: Final = 2
 """Threads of torch; ``FLOWSENSE_THREADS`` overrides it. Results do not depend on it."""
+
+
+def preload_runs() -> None:
+    """Import what a run of either job needs before it begins; nothing here starts a thread that a fork would lose."""
+    import numba
+
+    from marketdata.suites import prepare_suites
+
+    for name in (*FOR_INGEST, *FOR_RUNS):
+        importlib.import_module(name)
+    numba.njit(lambda number: number)(1)  # the compiler's tables, needed to load any kernel from the cache
+    prepare_suites()
 
 
 def preload(root: DataRoot, settings: Settings, *, training: bool) -> None:

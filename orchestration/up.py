@@ -24,6 +24,8 @@ from marketdata.paths import DataRoot
 HOST = "127.0.0.1"
 INT_GRACE_S = 10.0
 TERM_GRACE_S = 5.0
+AFTER_WITHIN_S = 60.0
+"""Longest wait for a service that another one needs."""
 
 
 class PortTaken(RuntimeError):
@@ -44,8 +46,10 @@ class Service:
         Port it listens on, checked before anything starts.
     page : str, optional
         What a person opens there; None for services without a page.
-    health : str
-        Path that answers below 500 once the service is up.
+    health : str, optional
+        Path that answers below 500 once the service is up; None: it speaks no HTTP, and taking connections is enough.
+    after : str, optional
+        Name of an earlier service that has to be up before this one starts.
     env : mapping
         Further environment variables.
     """
@@ -54,7 +58,8 @@ class Service:
     argv: Sequence[str]
     port: int | None = None
     page: str | None = None
-    health: str = "/"
+    health: str | None = "/"
+    after: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -91,10 +96,12 @@ class Supervisor:
         self._stopping = threading.Event()
 
     def start(self) -> None:
-        """Check the ports and start every service in order."""
+        """Check the ports and start every service in order; one that comes after another waits until that one is up."""
         require_free_ports(self._services)
         self._folder.mkdir(parents=True, exist_ok=True)
         for service in self._services:
+            if service.after is not None:
+                self._wait(service.after)
             environment = {**os.environ, "PYTHONUNBUFFERED": "1", **service.env}
             process = subprocess.Popen(
                 list(service.argv),
@@ -111,6 +118,14 @@ class Supervisor:
             pump = threading.Thread(target=self._pump, args=(service.name, process.stdout), daemon=True)
             pump.start()
             self._pumps.append(pump)
+
+    def _wait(self, name: str) -> None:
+        """Wait until a service is up, or there is no reason to wait any more."""
+        (service,) = [service for service in self._services if service.name == name]
+        deadline = time.monotonic() + AFTER_WITHIN_S
+        while time.monotonic() < deadline and self.dead() is None and not _answers(service):
+            if self._stopping.wait(0.1):
+                return
 
     def wait_ready(self, timeout_s: float) -> list[str]:
         """Wait until every service with a port answers; return the names of those that did not in time."""
@@ -172,6 +187,9 @@ class Supervisor:
 
 def _answers(service: Service) -> bool:
     try:
+        if service.health is None:
+            with socket.create_connection((HOST, service.port or 0), timeout=2):
+                return True
         with urllib.request.urlopen(service.url + service.health, timeout=2) as reply:
             return int(reply.status) < 500
     except urllib.error.HTTPError as error:
@@ -212,7 +230,7 @@ def platform_services(root: DataRoot, ports: Ports, *, speed: float, feed: str) 
     """Return the services of a data root, in starting order.
 
     One code server is shared by the Dagster web server and daemon: each would otherwise load the definitions in a process
-    of its own.
+    of its own. Runs are started by the run server (``orchestration/run_server.py``).
     """
     python = sys.executable
     bin_folder = Path(python).parent
@@ -225,35 +243,12 @@ def platform_services(root: DataRoot, ports: Ports, *, speed: float, feed: str) 
         f"load_from:\n  - grpc_server:\n      host: {HOST}\n      port: {ports.code}\n      location_name: flowsense\n",
         encoding="utf-8",
     )
-    mlflow_env = {**shared, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     flowsense = [python, "-m", "orchestration.cli.main", "--root", path]
+
+    code_server = [python, "-m", "dagster", "code-server", "start", "-m", "orchestration.definitions"]
     return [
-        Service(
-            "code",
-            [
-                python,
-                "-m",
-                "dagster",
-                "code-server",
-                "start",
-                "-m",
-                "orchestration.definitions",
-                "-h",
-                HOST,
-                "-p",
-                str(ports.code),
-            ],
-            env=shared,
-        ),
-        Service(
-            "dagster",
-            [str(bin_folder / "dagster-webserver"), "-h", HOST, "-p", str(ports.dagster), "-w", str(workspace)],
-            port=ports.dagster,
-            page="Dagster: assets, runs, the nightly schedule",
-            health="/server_info",
-            env=shared,
-        ),
-        Service("daemon", [str(bin_folder / "dagster-daemon"), "run", "-w", str(workspace)], env=shared),
+        Service("code", [*code_server, "-h", HOST, "-p", str(ports.code)], port=ports.code, health=None, env=shared),
+        Service("runs", [python, "-m", "orchestration.run_server"], env=shared),
         Service(
             "mlflow",
             [
@@ -266,7 +261,7 @@ def platform_services(root: DataRoot, ports: Ports, *, speed: float, feed: str) 
             port=ports.mlflow,
             page="MLflow: models of each night, side by side",
             health="/health",
-            env=mlflow_env,
+            env={**shared, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         ),
         Service(
             "api",
@@ -279,7 +274,24 @@ def platform_services(root: DataRoot, ports: Ports, *, speed: float, feed: str) 
         Service(
             "stream",
             [*flowsense, "stream", "--port", str(ports.stream), "--speed", str(speed), "--feed", feed],
+            port=ports.stream,
+            health=None,
             env=shared,
         ),
         Service("executor", [*flowsense, "trade", "--mode", "paper", "--port", str(ports.stream)], env=shared),
+        Service(
+            "dagster",
+            [str(bin_folder / "dagster-webserver"), "-h", HOST, "-p", str(ports.dagster), "-w", str(workspace)],
+            port=ports.dagster,
+            page="Dagster: assets, runs, the nightly schedule",
+            health="/server_info",
+            after="code",
+            env=shared,
+        ),
+        Service(
+            "daemon",
+            [str(bin_folder / "dagster-daemon"), "run", "-w", str(workspace), "--log-level", "warning"],
+            after="code",
+            env=shared,
+        ),
     ]

@@ -1,6 +1,5 @@
 """``flowsense``: everything a person does by hand."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -72,7 +71,6 @@ def expected_errors() -> tuple[type[Exception], ...]:
 
 def main() -> None:
     """Run the command line; errors go to stderr as one line, with exit code 2 for input and 1 for a failed run."""
-    os.environ.setdefault("PYTHONWARNINGS", "default")
     try:
         app()
     except Exception as error:
