@@ -15,7 +15,7 @@ does not takes every book that came by that connection for unknown.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -214,4 +214,28 @@ class FrameCodec(Protocol):
 
     def snapshot_url(self, symbol: str) -> str | None:
         """Return the REST address of a symbol's book snapshot; None where the stream brings its own."""
+        ...
+
+
+@runtime_checkable
+class ResumableCodec(Protocol):
+    """A codec whose fold can go on from sequence numbers alone, because its venue's snapshots come by REST.
+
+    Codecs whose stream opens with a snapshot need none of it: a new connection is a new book.
+    """
+
+    def sequences(self, state: Any) -> Mapping[str, Sequence[int]]:
+        """Return what :meth:`resume` needs, by symbol, for every symbol whose book is known."""
+        ...
+
+    def resume(self, sequences: Mapping[str, Sequence[int]]) -> Any:
+        """Return a state in which these symbols' books are known up to these numbers; the rest is as after ``init``.
+
+        The next frame follows without a hole, or it is a gap like any other.
+
+        Raises
+        ------
+        ValueError
+            If a symbol is unknown or its numbers are not such as :meth:`sequences` gives.
+        """
         ...

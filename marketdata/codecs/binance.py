@@ -237,6 +237,26 @@ class BinanceCodec:
         """Return the address of a book of 1,000 levels a side."""
         return f"{self._market.rest}?symbol={symbol}&limit=1000"
 
+    def sequences(self, state: BinanceState) -> dict[str, tuple[int, ...]]:
+        """Return (last update, last trade, trade stream) of every symbol whose book is known."""
+        sync = state.sync
+        return {
+            symbol: (int(sync.last[k]), int(sync.last_trade[k]), int(sync.trades[k]))
+            for k, symbol in enumerate(self._symbols)
+            if sync.known[k]
+        }
+
+    def resume(self, sequences: Mapping[str, Sequence[int]]) -> BinanceState:
+        """Return a state in which these symbols' books are known; see :class:`~marketdata.frames.ResumableCodec`."""
+        state = self.init()
+        for symbol, numbers in sequences.items():
+            if symbol not in self._number or len(numbers) != 3:
+                raise ValueError(f"{self.venue}: cannot resume {symbol!r} from {list(numbers)}")
+            k = self._number[symbol]
+            state.sync.known[k] = 1
+            state.sync.last[k], state.sync.last_trade[k], state.sync.trades[k] = numbers
+        return state
+
     def step(self, state: BinanceState, batch: FrameBatch) -> tuple[BinanceState, Decoded]:
         """Read a batch; see :class:`~marketdata.frames.FrameCodec`."""
         frames = len(batch)
