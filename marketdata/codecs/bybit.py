@@ -1,5 +1,4 @@
-"""Bybit: ``orderbook`` and ``publicTrade`` of version 5, and the older ``orderBookL2_25``, ``orderBook_200`` and
-``trade``.
+"""Bybit: ``orderbook`` and ``publicTrade`` of version 5, and the older ``orderBookL2_25`` and ``trade``.
 
 Sequence rule. Version 5: ``u`` of a delta is one more than the one before; a snapshot (also in mid-stream, after the
 venue restarts) begins anew. Older: ``cross_seq`` rises from message to message without being dense, so what is old is

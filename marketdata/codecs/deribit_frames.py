@@ -1,5 +1,4 @@
-"""Deribit's socket (JSON-RPC): ``book``, ``trades``; ``ticker`` is counted. Daily option chains:
-:mod:`marketdata.codecs.deribit`.
+"""Deribit by JSON-RPC: ``book`` and ``trades``; daily option chains are in :mod:`marketdata.codecs.deribit`.
 
 Sequence rule: a change names the one before it (``prev_change_id``); a subscription begins with a snapshot. Trades have
 a ``trade_seq`` that rises by instrument; ``direction`` is the taker's, so the resting side is the other. No checksum. A
