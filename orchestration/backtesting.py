@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from datetime import date
+from typing import TYPE_CHECKING
 
 from marketdata.paths import DataRoot
 from marketdata.settings import Settings, SettingsError
 from orchestration.resources import RootResource
 from orchestration.side_files import read_json
 from orchestration.stage import StageContext
+
+if TYPE_CHECKING:
+    from orchestration.stages_evidence import TestDays
 
 
 def backtest_model(
@@ -46,6 +50,34 @@ def backtest_model(
     from dataclasses import asdict
 
     from backtests.band import LATENCIES, QUEUES, run_band
+
+    which, chosen, days = model_days(root, settings, day, model)
+    queues, latencies = (QUEUES, LATENCIES) if band else (QUEUES[:1], (1.0,))
+    made = run_band(settings, days, queues=queues, latencies=latencies, edge_margin=edge_margin, progress=say)
+    return {
+        "night": which.isoformat(),
+        "model": chosen,
+        "sessions": [session.date.isoformat() for session in days],
+        "pessimistic": made.pessimistic.net,
+        "median": made.median,
+        "optimistic": made.optimistic.net,
+        "points": [asdict(point) for point in made.points],
+    }
+
+
+def model_days(root: DataRoot, settings: Settings, day: date | None, model: str | None) -> "tuple[date, str, TestDays]":
+    """Return a night, a model of it, and its test sessions with events and out-of-sample forecasts.
+
+    Parameters
+    ----------
+    day, model
+        Default: the latest night with scores, its best candidate by net profit.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such night, model, or test session.
+    """
     from orchestration.stages_dataset import load_dataset
     from orchestration.stages_evidence import SessionEvents, TestDays
     from orchestration.stages_models import load_model_night
@@ -66,14 +98,4 @@ def backtest_model(
     days = TestDays(table, SessionEvents(context, table), night.rows, night.forecasts)
     if not len(days):
         raise SettingsError(f"the night of {which} has no test session")
-    queues, latencies = (QUEUES, LATENCIES) if band else (QUEUES[:1], (1.0,))
-    made = run_band(settings, days, queues=queues, latencies=latencies, edge_margin=edge_margin, progress=say)
-    return {
-        "night": which.isoformat(),
-        "model": chosen,
-        "sessions": [session.date.isoformat() for session in days],
-        "pessimistic": made.pessimistic.net,
-        "median": made.median,
-        "optimistic": made.optimistic.net,
-        "points": [asdict(point) for point in made.points],
-    }
+    return which, chosen, days

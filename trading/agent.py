@@ -66,6 +66,7 @@ from trading.state import (
     I_MAX_POSITION,
     I_POSITION,
     I_SELL_WORKING,
+    I_TAPE_LOTS,
     I_TIMER,
     I_TRADED_LOTS,
     I_UNSETTLED,
@@ -103,6 +104,7 @@ from trading.strategies import (
     V_POSITION,
     V_SELL_WORKING,
     V_TAKER_PPM,
+    V_TAPE_LOTS,
     V_TICK,
     V_TIMER_NS,
     V_UNIT_NANOS,
@@ -150,6 +152,7 @@ def _look(agent: AgentState, parameters: EngineParameters, slot: int, view: Int6
     view[V_TAKER_PPM] = fixed[K_TAKER_PPM]
     for k in range(V_OWN_BID_ID, V_TIMER_NS + 1):
         view[k] = 0
+    view[V_TAPE_LOTS] = inst[I_TAPE_LOTS]
     if inst[I_BUY_WORKING] + inst[I_SELL_WORKING] > 0:
         for j in range(len(agent.orders)):
             order = agent.orders[j]

@@ -25,7 +25,7 @@ import numpy as np
 from numba import njit
 
 from marketdata.book import levels_apply
-from marketdata.events import F_LAST
+from marketdata.events import EXECUTE, F_LAST, HIDDEN, TRADE
 from trading.agent import (
     CLOSED,
     TIMER_CLOSE,
@@ -65,6 +65,7 @@ from trading.state import (
     I_BID,
     I_BID_LOTS,
     I_POSITION,
+    I_TAPE_LOTS,
     INTENT_ROWS,
     J_RESTING,
     K_TRADED,
@@ -247,6 +248,8 @@ def run_kernel(
                 event.price_units,
                 event.size_lots,
             )
+            if event.action == EXECUTE or event.action == TRADE or event.action == HIDDEN:
+                inst[slot, I_TAPE_LOTS] += event.size_lots
             if event.flags & F_LAST == 0:
                 continue
             bid, bid_lots, ask, ask_lots = 0, 0, 0, 0

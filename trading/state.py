@@ -88,6 +88,8 @@ I_MAX_POSITION: Final = 14
 I_TRADED_LOTS: Final = 15
 I_FORECAST_NS: Final = 16
 """``ts_recv`` of the row behind the latest forecast."""
+I_TAPE_LOTS: Final = 17
+"""Lots that have traded in the market, of all kinds, as the agent has seen them."""
 I_COUNT: Final = 18
 
 # -- the venue: index into ``VenueState.g`` and columns of ``VenueState.inst`` ---------------------------------------------

@@ -60,7 +60,9 @@ V_OWN_ASK: Final = 19
 V_OUTCOME: Final = 20
 V_TIMER_NS: Final = 21
 """Wake me then; 0 leaves the timer as it is."""
-V_COUNT: Final = 22
+V_TAPE_LOTS: Final = 22
+"""Lots that have traded in the market so far."""
+V_COUNT: Final = 23
 
 O_CANCEL: Final = 0
 O_SIDE: Final = 1

@@ -1,0 +1,85 @@
+"""The command ``ab``: two execution algorithms on the same parent orders."""
+
+import json
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from orchestration.cli.console import StageProgress, out
+from orchestration.cli.roots import chosen
+
+COLUMNS = {
+    "shortfall_bps": "shortfall, bps",
+    "decision_bps": "decision, bps",
+    "arrival_bps": "arrival, bps",
+    "vwap_bps": "VWAP, bps",
+    "fill_rate": "filled",
+    "maker_share": "maker",
+    "children": "children",
+    "shortfall": "shortfall",
+    "delay": "delay",
+    "execution": "execution",
+    "opportunity": "opportunity",
+    "fees": "fees",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file to the command line."""
+    app.command("ab")(ab)
+
+
+def ab(
+    context: typer.Context,
+    a: Annotated[str, typer.Argument(help="The one that is challenged, for example twap.")] = "twap",
+    b: Annotated[
+        str,
+        typer.Argument(help="twap, twap_resting, hybrid_twap, vwap, pov, implementation_shortfall, iceberg."),
+    ] = "hybrid_twap",
+    day: Annotated[
+        datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Night whose test sessions are used.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Whose forecasts (default: the night's best candidate).")] = None,
+    parents: Annotated[int, typer.Option(min=20, help="Parent orders.")] = 100,
+    lots: Annotated[int, typer.Option(min=1, help="Lots of each.")] = 20,
+    minutes: Annotated[float, typer.Option(min=0.2, help="Length of each.")] = 30.0,
+    queue: Annotated[str, typer.Option(help="Queue model of the venue.")] = "risk_averse",
+    seed: Annotated[int, typer.Option(help="Of times and sides.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare two execution algorithms: the same parent orders on the same tape, shortfalls in pairs, a bootstrap interval."""
+    from orchestration.comparing import compare_algorithms
+
+    root, settings = chosen(context).open()
+    with StageProgress() as progress:
+        made = compare_algorithms(
+            root,
+            settings,
+            (a, b),
+            day=day.date() if day else None,
+            model=model,
+            parents=parents,
+            lots=lots,
+            minutes=minutes,
+            queue_model=queue,
+            seed=seed,
+            progress=progress,
+        )
+    if as_json:
+        out.print(json.dumps(made), markup=False)
+        return
+    table = Table(title=f"{made['parents']} parents of {lots} lots over {minutes:g} minutes, queue {queue}")
+    table.add_column("mean over parents; money: sums")
+    for name in (a, b):
+        table.add_column(name, justify="right")
+    for key, label in COLUMNS.items():
+        table.add_row(label, *(f"{made['algorithms'][name][key]:,.3f}" for name in (a, b)))
+    out.print(table)
+    verdict = "they differ" if made["differs"] else "no difference shown"
+    low, high = made["low_bps"], made["high_bps"]
+    out.print(
+        f"{b} minus {a}: {made['difference_bps']:+.3f} bps, 95 % interval {low:+.3f} to {high:+.3f}: {verdict}",
+        markup=False,
+    )

@@ -1,0 +1,187 @@
+"""``flowsense ab``: two execution algorithms on the same parent orders, over a night's test sessions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+from marketdata.clock import NS_PER_MINUTE, Session
+from marketdata.paths import DataRoot
+from marketdata.settings import Settings, SettingsError
+from orchestration.backtesting import model_days
+
+if TYPE_CHECKING:
+    from backtests.ab import Assignment, Make
+    from backtests.tca import ParentReport
+    from marketdata.events import EventArray
+    from models.forecast import ForecastArray
+
+ALGORITHMS: Final = ("twap", "twap_resting", "hybrid_twap", "vwap", "pov", "implementation_shortfall", "iceberg")
+POV_RATE: Final = 0.1
+REPORTED: Final = ("shortfall_bps", "decision_bps", "arrival_bps", "vwap_bps", "fill_rate", "maker_share", "children")
+PARTS: Final = ("shortfall", "delay", "execution", "opportunity", "fees")
+
+
+def algorithm(name: str, curves: "Callable[[Assignment], Sequence[int]]") -> "Make":
+    """Return what makes a strategy of an assignment; an iceberg and a participation show a tenth of the parent.
+
+    Parameters
+    ----------
+    name : str
+        One of ``ALGORITHMS``.
+    curves : callable
+        Cumulative volume shares in ppm over an assignment's life, for ``vwap``.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such algorithm.
+    """
+    import numpy as np
+
+    from trading import execution
+
+    known: dict[str, Make] = {
+        "twap": lambda one: execution.twap(one.parent),
+        "twap_resting": lambda one: execution.twap(one.parent, placement="rest"),
+        "hybrid_twap": lambda one: execution.hybrid_twap(one.parent),
+        "vwap": lambda one: execution.vwap(one.parent, np.array(curves(one), np.int64)),
+        "pov": lambda one: execution.participation(one.parent, rate=POV_RATE, display=max(1, one.parent.lots // 10)),
+        "implementation_shortfall": lambda one: execution.implementation_shortfall(one.parent),
+        "iceberg": lambda one: execution.iceberg(one.parent, display=max(1, one.parent.lots // 10)),
+    }
+    if name not in known:
+        raise SettingsError(f"unknown algorithm {name!r}: {', '.join(ALGORITHMS)}")
+    return known[name]
+
+
+def compare_algorithms(
+    root: DataRoot,
+    settings: Settings,
+    names: tuple[str, str],
+    *,
+    day: date | None,
+    model: str | None,
+    parents: int,
+    lots: int,
+    minutes: float,
+    queue_model: str,
+    seed: int,
+    progress: Callable[[str, int, int], None],
+) -> dict[str, Any]:
+    """Draw parents over a night's test sessions, work each with both algorithms, and compare in pairs.
+
+    Returns
+    -------
+    dict
+        Plain data: what was compared, the mean difference of the second from the first with its interval, and per algorithm the
+        means over parents and the sums of the shortfall's parts.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such algorithm, queue model, night or model, or nothing to compare.
+    """
+    from backtests.ab import ABError, compare, draw_parents
+    from trading.execution import ParentError
+    from trading.hooks import QUEUE_MODELS
+
+    if queue_model not in QUEUE_MODELS:
+        raise SettingsError(f"unknown queue model {queue_model!r}: {', '.join(QUEUE_MODELS)}")
+    if names[0] == names[1]:
+        raise SettingsError("an algorithm is compared with another one")
+    for name in names:
+        algorithm(name, lambda _: ())
+    night, chosen, days = model_days(root, settings, day, model)
+    sessions = list(days)
+    history = VolumeHistory(days, sessions, settings)
+    try:
+        drawn = draw_parents(
+            sessions,
+            settings.instruments,
+            parents=parents,
+            lots=lots,
+            length_ns=round(minutes * NS_PER_MINUTE),
+            seed=seed,
+        )
+        made = compare(
+            settings,
+            drawn,
+            lambda session: days[session],
+            {name: algorithm(name, history.curve) for name in names},
+            queue_model=queue_model,
+            seed=seed,
+            progress=progress,
+        )
+    except (ABError, ParentError) as error:
+        raise SettingsError(str(error)) from error
+    return {
+        "night": night.isoformat(),
+        "model": chosen,
+        "sessions": [session.date.isoformat() for session in sessions],
+        "parents": len(drawn),
+        "lots": lots,
+        "minutes": minutes,
+        "queue_model": queue_model,
+        "a": names[0],
+        "b": names[1],
+        "difference_bps": made.difference_bps,
+        "low_bps": made.low_bps,
+        "high_bps": made.high_bps,
+        "differs": made.differs,
+        "algorithms": {name: _summary(reports) for name, reports in zip(names, made.reports, strict=True)},
+    }
+
+
+class VolumeHistory:
+    """What traded in each minute of the test sessions: a parent's volume curve comes from the sessions before its own."""
+
+    def __init__(
+        self, days: "Mapping[Session, tuple[EventArray, ForecastArray]]", sessions: list[Session], settings: Settings
+    ) -> None:
+        self._days, self._sessions, self._settings = days, sessions, settings
+        self._volumes: dict[tuple[Session, int], Any] = {}
+
+    def curve(self, one: "Assignment") -> list[int]:
+        """Return cumulative shares in ppm over an assignment's life: a straight line where no session came before it."""
+        import numpy as np
+
+        from trading.execution import straight_curve, volume_curve
+
+        earlier = [session for session in self._sessions if session.open_ns < one.session.open_ns]
+        first = (one.parent.start_ns - one.session.open_ns) // NS_PER_MINUTE
+        last = max((one.parent.end_ns - one.session.open_ns - 1) // NS_PER_MINUTE, first)
+        number = self._settings.instrument(one.symbol).instrument_id
+        lots = np.zeros(last - first + 1, np.int64)
+        for session in earlier:
+            minutes = self._minutes(session, number)[first : last + 1]
+            lots[: len(minutes)] += minutes
+        curve = volume_curve(lots) if lots.sum() else straight_curve()
+        return [int(value) for value in curve]
+
+    def _minutes(self, session: Session, number: int) -> Any:
+        import numpy as np
+
+        from marketdata.events import EXECUTE, HIDDEN, TRADE
+
+        if (session, number) not in self._volumes:
+            events = self._days[session][0]
+            trades = events[np.isin(events["action"], (EXECUTE, HIDDEN, TRADE))]
+            for each in np.unique(trades["instrument_id"]).tolist():
+                own = trades[trades["instrument_id"] == each]
+                minute = np.maximum((own["ts_event"] - session.open_ns) // NS_PER_MINUTE, 0)
+                self._volumes[session, each] = np.bincount(minute, weights=own["size_lots"]).astype(np.int64)
+            self._volumes.setdefault((session, number), np.zeros(0, np.int64))
+        return self._volumes[session, number]
+
+
+def _summary(reports: "Sequence[ParentReport]") -> dict[str, float]:
+    import numpy as np
+
+    means = {name: _known_mean([getattr(report, name) for report in reports]) for name in REPORTED}
+    sums = {name: float(np.sum([getattr(report, name) for report in reports])) for name in PARTS}
+    return {**means, **sums}
+
+
+def _known_mean(values: Sequence[float]) -> float:
+    known = [value for value in values if value == value]
+    return float(sum(known) / len(known)) if known else float("nan")
