@@ -8,15 +8,10 @@ import numpy.typing as npt
 from numba import njit
 
 from marketdata.events import ADD, CLEAR, F_LAST, F_SNAPSHOT
-from marketdata.matching import (
-    POST_ONLY,
-    MatchingBook,
-    best_ask,
-    best_bid,
-    level_orders,
-    order_at,
-    submit_limit,
-)
+from marketdata.matching import submit_limit
+from marketdata.order_book import OrderBookState
+from marketdata.order_messages import POST_ONLY
+from marketdata.order_queries import best_ask, best_bid, level_orders, order_at
 from marketdata.simulator.parameters import (
     BUY,
     CANCEL_BID,
@@ -115,7 +110,7 @@ def draw(state: npt.NDArray[np.uint64], values: Int64, share: Float64) -> int:
 
 
 @njit(cache=True, forceinline=True)
-def open_book(book: MatchingBook, tape: Tape, state: npt.NDArray[np.uint64], flow: Flow, ts: int) -> int:
+def open_book(book: OrderBookState, tape: Tape, state: npt.NDArray[np.uint64], flow: Flow, ts: int) -> int:
     """Write CLEAR and the opening book: 60 levels a side, thinner behind the first dozen."""
     n = write_row(tape, 0, ts, 0, 0, 0, 1, CLEAR, 0, F_SNAPSHOT)
     tape.side[0] = 0
@@ -134,7 +129,7 @@ def open_book(book: MatchingBook, tape: Tape, state: npt.NDArray[np.uint64], flo
 
 
 @njit(cache=True, forceinline=True)
-def _pick_behind(book: MatchingBook, side: int, place: int) -> int:
+def _pick_behind(book: OrderBookState, side: int, place: int) -> int:
     """Return the id of the order at a place among those behind the best level (counted level by level)."""
     top = best_bid(book) if side == 0 else best_ask(book)
     for d in range(1, DEPTH_LEVELS):
@@ -147,7 +142,7 @@ def _pick_behind(book: MatchingBook, side: int, place: int) -> int:
 
 
 @njit(cache=True, forceinline=True)
-def _pick_stale(book: MatchingBook, side: int, place: int) -> int:
+def _pick_stale(book: OrderBookState, side: int, place: int) -> int:
     """Return the id of the order at a place among the stale ones, best price first."""
     price = best_bid(book) if side == 0 else best_ask(book)
     for _ in range(200):
@@ -160,7 +155,7 @@ def _pick_stale(book: MatchingBook, side: int, place: int) -> int:
 
 
 @njit(cache=True, forceinline=True)
-def _pick_far(book: MatchingBook, side: int, first: int) -> int:
+def _pick_far(book: OrderBookState, side: int, first: int) -> int:
     """Return the id of an order at ``first`` levels from the best or, if there is none, next further out; 0: none."""
     top = best_bid(book) if side == 0 else best_ask(book)
     for d in range(first, 400):
@@ -172,7 +167,7 @@ def _pick_far(book: MatchingBook, side: int, first: int) -> int:
 
 @njit(cache=True, forceinline=True)
 def act(
-    book: MatchingBook,
+    book: OrderBookState,
     tape: Tape,
     flow: Flow,
     state: npt.NDArray[np.uint64],

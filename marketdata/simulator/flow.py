@@ -18,13 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from marketdata.matching import (
-    BEST_ASK,
-    BEST_BID,
-    LIVE,
-    LOW_PRICE,
-    MatchingBook,
-)
+from marketdata.order_book import BEST_PRICE, LIVE, OrderBookState, lent
+from marketdata.order_queries import level_lots, level_orders
 from marketdata.simulator.actions import (
     FAR,
     INFORMED,
@@ -87,28 +82,27 @@ Int64 = npt.NDArray[np.int64]
 
 TAPE_FULL: Final = -1
 PRICE_LEFT: Final = -2
-"""Given instead of a row count when the tape ran out of rows, or the price came near the end of the book's window."""
+"""Given instead of a row count when the tape ran out of rows, or the price came near zero."""
 
 
 @njit(cache=True, forceinline=True)
-def _count_orders(book: MatchingBook, counts: Int64) -> None:
+def _count_orders(book: OrderBookState, counts: Int64) -> None:
     """Count what rates depend on: of each side the orders at the best price, those behind it, lots at the best, all orders."""
-    level = book.level
     for side in range(2):
-        best = book.counters[BEST_BID + side]
+        best = book.counters[BEST_PRICE + side]
         away = -1 if side == 0 else 1
         behind = 0
         for d in range(1, DEPTH_LEVELS):
-            behind += level[side, best + away * d, 3]
-        counts[side] = level[side, best, 3]
+            behind += level_orders(book, side, best + away * d)
+        counts[side] = level_orders(book, side, best)
         counts[2 + side] = behind
-        counts[6 + side] = level[side, best, 2]
+        counts[6 + side] = level_lots(book, side, best)
         counts[8 + side] = book.counters[LIVE + side]
 
 
 @njit(cache=True, forceinline=True)
 def _base_rates(
-    book: MatchingBook, flow: Flow, rates: Float64, counts: Int64, step: int, value: float, fit: float
+    book: OrderBookState, flow: Flow, rates: Float64, counts: Int64, step: int, value: float, fit: float
 ) -> None:
     """Fill the rates that do not decay, and count the stale orders: nearer to the efficient price than the band allows.
 
@@ -117,25 +111,24 @@ def _base_rates(
     """
     act = flow.activity[step] * flow.pace * fit
     half = flow.half_spread[step]
-    level = book.level
-    low = book.counters[LOW_PRICE]
     rates[BUY] = flow.base_order_rate * act
     rates[SELL] = rates[BUY]
     for side in range(2):
-        best = book.counters[BEST_BID + side]
+        best = book.counters[BEST_PRICE + side]
         away = -1 if side == 0 else 1
         at_top = counts[side]
         behind = counts[2 + side]
         # Signed so that on both sides a larger number is nearer to, or beyond, the efficient price.
-        index = best
-        beyond = -away * (low + best - value)
+        price = best
+        beyond = -away * (best - value)
         stale = 0
         passed = 0
         while beyond > STALE_BAND - half:
-            stale += level[side, index, 3]
+            orders = level_orders(book, side, price)
+            stale += orders
             if beyond > 0.0:
-                passed += level[side, index, 3]
-            index += away
+                passed += orders
+            price += away
             beyond -= 1.0
         shortage = max(0.0, 1.0 - counts[6 + side] / TARGET_LOTS)
         rates[ADD_BID + side] = ADD_RATE * act * (1.0 + SHORTAGE_BOOST * shortage)
@@ -145,10 +138,10 @@ def _base_rates(
         rates[DEEP_ADD_BID + side] = max(rates[DEEP_ADD_BID + side], THIN_ADD_RATE * (1.0 - behind / THIN_BEHIND))
         rates[CANCEL_BID + side] = CANCEL_RATE * act * at_top if stale == 0 else 0.0
         rates[DEEP_CANCEL_BID + side] = DEEP_CANCEL_RATE * act * behind
-        gap = -away * (value - low - best) - half
+        gap = -away * (value - best) - half
         rates[IMPROVE_BID + side] = IMPROVE_RATE if gap >= 1.0 else 0.0
         rates[STALE + side] = STALE_RATE * stale + PICKED_RATE * passed
-        rates[PICK + side] = ARBITRAGE_RATE if -away * (low + best - value) > ARBITRAGE_UNITS else 0.0
+        rates[PICK + side] = ARBITRAGE_RATE if -away * (best - value) > ARBITRAGE_UNITS else 0.0
         rates[FAR + side] = FAR_CANCEL_RATE * act * max(0, counts[8 + side] - at_top - behind)
         if counts[8 + side] <= LAST_ORDERS:
             for kind in (CANCEL_BID, DEEP_CANCEL_BID, STALE, FAR):
@@ -160,7 +153,7 @@ def _base_rates(
 
 @njit(cache=True, nogil=True)
 def run_flow(
-    book: MatchingBook,
+    book: OrderBookState,
     tape: Tape,
     flow: Flow,
     visits: Visits,
@@ -172,7 +165,7 @@ def run_flow(
 
     Parameters
     ----------
-    book : MatchingBook
+    book : OrderBookState
         Empty; holds the closing book afterwards.
     tape : Tape
         Filled from the start.
@@ -192,6 +185,7 @@ def run_flow(
     orders : int
         Uninformed market orders written to ``tape.order_s`` and ``tape.order_side``.
     """
+    book = lent(book)
     steps = len(flow.activity)
     capacity = len(tape.ts_event) - 512
     order_capacity = len(tape.order_s)
@@ -285,10 +279,7 @@ def run_flow(
             step += 1
             if step == steps:
                 return n, orders
-            if (
-                book.counters[BEST_BID] < 2 * DEPTH_LEVELS
-                or book.counters[BEST_ASK] > book.level.shape[1] - 2 * DEPTH_LEVELS
-            ):
+            if book.counters[BEST_PRICE] < 2 * DEPTH_LEVELS:
                 return PRICE_LEFT, orders
             if steered:
                 behind_plan = flow.planned_rows[step] - (n - visits.cursor[1])

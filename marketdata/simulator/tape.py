@@ -11,21 +11,10 @@ import numpy.typing as npt
 from numba import njit
 
 from marketdata.events import ADD, ASK, BID, DELETE, EXECUTE, F_LAST, REDUCE
-from marketdata.matching import (
-    FILLS,
-    GTC,
-    LIVE,
-    POST_ONLY,
-    RESTED,
-    MatchingBook,
-    best_ask,
-    best_bid,
-    cancel_order,
-    order_state,
-    reduce_order,
-    submit_limit,
-    submit_market,
-)
+from marketdata.matching import cancel_order, reduce_order, submit_limit, submit_market
+from marketdata.order_book import FILLS_FROM, FILLS_TO, LIVE, OrderBookState
+from marketdata.order_messages import GTC, POST_ONLY, RESTED
+from marketdata.order_queries import best_ask, best_bid, order_state
 from marketdata.simulator.parameters import LAST_ORDERS
 
 Float64 = npt.NDArray[np.float64]
@@ -75,17 +64,19 @@ def write_row(
 
 
 @njit(cache=True, forceinline=True)
-def _write_fills(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, resting_side: int) -> int:
-    fills = book.counters[FILLS]
-    for k in range(fills):
-        flags = F_LAST if k == fills - 1 else 0
-        price = book.fill_price[k]
-        n = write_row(tape, n, ts, price, book.fill_lots[k], book.fill_order[k], sequence, EXECUTE, resting_side, flags)
+def _write_fills(book: OrderBookState, tape: Tape, n: int, ts: int, sequence: int, resting_side: int) -> int:
+    end = book.counters[FILLS_TO]
+    for k in range(book.counters[FILLS_FROM], end):
+        fill = book.fills[k]
+        flags = F_LAST if k == end - 1 else 0
+        n = write_row(
+            tape, n, ts, fill.price_units, fill.size_lots, fill.maker_id, sequence, EXECUTE, resting_side, flags
+        )
     return n
 
 
 @njit(cache=True, forceinline=True)
-def take_market(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, side: int, lots: int) -> int:
+def take_market(book: OrderBookState, tape: Tape, n: int, ts: int, sequence: int, side: int, lots: int) -> int:
     """Send a market order (0 buys, 1 sells), unless the other side is down to its last orders."""
     if book.counters[LIVE + 1 - side] <= LAST_ORDERS:
         return n
@@ -94,7 +85,7 @@ def take_market(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, 
 
 
 @njit(cache=True, forceinline=True)
-def take_touch(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, side: int, lots: int) -> int:
+def take_touch(book: OrderBookState, tape: Tape, n: int, ts: int, sequence: int, side: int, lots: int) -> int:
     """Trade at the touch only; what is left rests there."""
     if book.counters[LIVE + 1 - side] <= LAST_ORDERS:
         return n
@@ -108,7 +99,9 @@ def take_touch(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, s
 
 
 @njit(cache=True, forceinline=True)
-def add_order(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, side: int, price: int, lots: int) -> int:
+def add_order(
+    book: OrderBookState, tape: Tape, n: int, ts: int, sequence: int, side: int, price: int, lots: int
+) -> int:
     """Add a post-only limit order."""
     status, order_id, left = submit_limit(book, side, price, lots, POST_ONLY)
     if status != RESTED:
@@ -117,7 +110,7 @@ def add_order(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, si
 
 
 @njit(cache=True, forceinline=True)
-def cancel(book: MatchingBook, tape: Tape, n: int, ts: int, sequence: int, order_id: int, part: bool) -> int:
+def cancel(book: OrderBookState, tape: Tape, n: int, ts: int, sequence: int, order_id: int, part: bool) -> int:
     """Cancel a resting order, or half of it where ``part`` is asked for; an id that does not rest writes nothing."""
     side, price, lots = order_state(book, order_id)
     if lots == 0:

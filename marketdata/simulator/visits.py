@@ -21,7 +21,8 @@ from numba import njit
 
 from marketdata.clock import NS_PER_S, Session
 from marketdata.events import EXECUTE
-from marketdata.matching import MatchingBook, best_ask, best_bid, lots_ahead
+from marketdata.order_book import OrderBookState
+from marketdata.order_queries import best_ask, best_bid, lots_ahead
 from marketdata.simulator.parameters import ADD_BID, CANCEL_BID, DEEP_ADD_BID, DEEP_CANCEL_BID, IMPROVE_BID
 from marketdata.simulator.tape import Tape, add_order, cancel
 
@@ -141,7 +142,7 @@ def theirs(visit_of: npt.NDArray[np.int32], order_id: int) -> int:
 
 
 @njit(cache=True, forceinline=True)
-def visit_now(book: MatchingBook, tape: Tape, visits: Visits, n: int, ts: int, sequence: int) -> tuple[int, int]:
+def visit_now(book: OrderBookState, tape: Tape, visits: Visits, n: int, ts: int, sequence: int) -> tuple[int, int]:
     """Do what is due; return the rows written so far, and which Hawkes type the flow takes it for (NO_ACTION: none)."""
     at = visits.cursor[0]
     visits.cursor[0] = at + 1

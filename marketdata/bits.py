@@ -1,0 +1,49 @@
+"""What numba offers no function for: two bit instructions, borrowed arrays, kernels that only kernels call."""
+
+from typing import Any, Final
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+inlined: Final = njit(cache=True, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""Decorator of a kernel that only other kernels call: compiled into its callers, without an entry from Python (which would take
+longer to compile than the kernel itself)."""
+
+
+@intrinsic
+def lowest_bit(typing_context: Any, word: Any) -> Any:
+    """Return the position (0 to 63) of the lowest set bit of a non-zero int64; undefined for 0."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def highest_bit(typing_context: Any, word: Any) -> Any:
+    """Return the position (0 to 63) of the highest set bit of a non-zero int64; undefined for 0."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        leading = builder.ctlz(args[0], ir.Constant(ir.IntType(1), 1))
+        return builder.sub(ir.Constant(ir.IntType(64), 63), leading)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def borrowed(typing_context: Any, array: Any) -> Any:
+    """Return the same array without its owner, so that no kernel it is handed to counts references.
+
+    The caller must hold the owner for as long as the result is in use, and never return the result.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        struct = context.make_array(signature.args[0])(context, builder, args[0])
+        for field in ("meminfo", "parent"):
+            setattr(struct, field, cgutils.get_null_value(getattr(struct, field).type))
+        return struct._getvalue()
+
+    return array(array), codegen
