@@ -69,7 +69,7 @@ class StreamServer:
 
     def start(self) -> Self:
         """Begin to take items and clients; return at once."""
-        for thread in self._threads:
+        for thread in tuple(self._threads):  # a client that comes at once adds its own thread, already started
             thread.start()
         return self
 
