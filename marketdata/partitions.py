@@ -98,6 +98,7 @@ def publish(
     Returns
     -------
     Manifest
+        Where a person has released exactly these rows before, the released partition stays and its manifest is returned.
 
     Raises
     ------
@@ -116,6 +117,10 @@ def publish(
         if bad_rows is not None and bad_rows.height:
             write_parquet(bad_rows, staging / BAD_ROWS_FILE)
         _write_json(staging / MANIFEST_FILE, asdict(manifest))
+        released = _released(root, key) if manifest.failures else None
+        if released is not None and released.data_sha256 == digest:
+            shutil.rmtree(staging)
+            return released
         target = root.quarantine(key) if manifest.failures else root.published(key)
         other = root.published(key) if manifest.failures else root.quarantine(key)
         _swap_in(staging, target)
@@ -176,6 +181,13 @@ def read_quarantined(root: DataRoot, key: PartitionKey) -> Manifest:
     if not path.exists():
         raise PartitionMissing(f"{key} is not in quarantine")
     return _read_manifest(path)
+
+
+def _released(root: DataRoot, key: PartitionKey) -> Manifest | None:
+    """Return the published manifest of a partition that a person has released from quarantine, or None."""
+    path = root.published(key) / MANIFEST_FILE
+    manifest = _read_manifest(path) if path.exists() else None
+    return manifest if manifest is not None and "released" in manifest.extra else None
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -58,7 +58,7 @@ def release(
     """Publish a quarantined partition as it is, on a person's word, and return its manifest.
 
     The manifest keeps the failed checks and says under ``extra["released"]`` who released it, when and why. Making the
-    partition again audits it again.
+    partition again keeps the release as long as its rows are the same; other rows are audited as any.
 
     Raises
     ------

@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 
 from marketdata.clock import Session
-from marketdata.partitions import CheckResult, PartitionMissing, PartitionQuarantined, publish
+from marketdata.partitions import CheckResult, Manifest, PartitionMissing, PartitionQuarantined, publish
 from marketdata.paths import DataRoot, PartitionKey
 from marketdata.settings import Settings, SettingsError
 from orchestration import stopwatch
@@ -95,10 +95,21 @@ def refusals() -> Iterator[None]:
         yield
     except _refusal_types() as error:
         raise dg.Failure(
-            description=f"{type(error).__name__}: {error}",
+            description=f"{type(error).__name__}: {error}{_advice(error)}",
             metadata={"reason": str(error), "kind": type(error).__name__},
             allow_retries=False,
         ) from error
+
+
+def _advice(error: Exception) -> str:
+    """Return what a person can do about a partition in quarantine."""
+    if not isinstance(error, PartitionQuarantined):
+        return ""
+    key = str(error).split(" ", 1)[0]
+    return (
+        f". Look at it with `flowsense quarantine show {key}`. When its source is mended, run the partition again from raw; "
+        "if the rows are right after all, `flowsense quarantine release` it and re-execute this run from failure"
+    )
 
 
 def _refusal_types() -> tuple[type[Exception], ...]:
@@ -129,7 +140,7 @@ def publish_partition(context: StageContext, asset: str, stage: PartitionStage) 
         except PartitionQuarantined:
             yield from _check_results(asset, made.checks, str(key))
             raise
-    yield from _check_results(asset, made.checks, str(key))
+    yield from _check_results(asset, released_checks(manifest, made.checks), str(key))
     yield dg.MaterializeResult(
         metadata={
             "dagster/row_count": manifest.rows,
@@ -142,6 +153,15 @@ def publish_partition(context: StageContext, asset: str, stage: PartitionStage) 
         },
         data_version=dg.DataVersion(manifest.data_sha256),
     )
+
+
+def released_checks(manifest: Manifest, checks: Sequence[CheckResult]) -> Sequence[CheckResult]:
+    """Return an audit's findings as they count: those that a person has released the partition from warn and block nothing."""
+    released = manifest.extra.get("released")
+    if not isinstance(released, dict):
+        return checks
+    word = f"released by {released['by']}: {released['reason']}"
+    return [c if c.passed else replace(c, blocking=False, detail=f"{c.detail} ({word})".strip()) for c in checks]
 
 
 def run_night_stage(context: StageContext, asset: str, stage: NightStage) -> dg.MaterializeResult[None]:

@@ -167,14 +167,26 @@ def test_a_release_needs_a_name_and_a_reason_publishes_the_rows_and_is_logged_in
     assert released.failures, "the failed checks stay on record"
     with pytest.raises(PartitionMissing):
         release(root, RAW, "ann", "again")
+    worse = bad.with_columns(pl.col("size") + 1)
     with pytest.raises(PartitionQuarantined):
-        ingest(root, settings, bad)
+        ingest(root, settings, worse)
     release(root, RAW, "bob", "again")
     assert [entry["by"] for entry in verify_release_log(root)] == ["ann", "bob"]
     log = release_log(root)
     log.write_text(log.read_text().replace("ann", "eve", 1))
     with pytest.raises(ReleaseRefused, match="row 2 does not follow"):
         verify_release_log(root)
+
+
+def test_a_release_holds_when_the_same_rows_are_made_again(root: DataRoot, settings: Settings) -> None:
+    bad = raw_ticks(settings).with_columns(FAULTS["crossed book"][0].alias("ask_price_1"))
+    with pytest.raises(PartitionQuarantined):
+        ingest(root, settings, bad)
+    release(root, RAW, "ann", "checked by hand")
+    checks, bad_rows = audit_raw_ticks(bad, settings, "AMZN")
+    manifest = publish(root, RAW, bad, checks, bad_rows=bad_rows)
+    assert manifest.extra["released"]["by"] == "ann"
+    assert list_quarantined(root) == []
 
 
 def test_data_docs_are_rendered_from_stored_results_with_an_index(tmp_path: Path, settings: Settings) -> None:
