@@ -14,6 +14,7 @@ import msgspec
 MODULES: Final = (
     "benchmarks.simulator",
     "benchmarks.lake",
+    "benchmarks.parsing",
     "benchmarks.features",
     "benchmarks.drift",
     "benchmarks.sentiment",
