@@ -85,8 +85,8 @@ SCHEMA: Final = {
     "symbol": pl.String, "number": pl.Int64, "kind": pl.Int64, "flag": pl.Int64, "buy": pl.Int64, "sell": pl.Int64,
     "price": pl.Float64, "shares": pl.Int64, "since_ns": pl.Int64,
 }  # fmt: skip
-"""Columns of the merged rows: ``kind`` order, cancel or trade; ``flag`` 1 buy (order) or bought by the aggressor (trade), -1 sell,
-0 auction; ``buy`` has an order's own number; ``since_ns`` after midnight in Shanghai."""
+"""Columns of the merged rows: ``kind`` order, cancel or trade; ``flag`` 1 buy (order) or bought by the aggressor (trade), -1
+sell, 0 auction; ``buy`` has an order's own number; ``since_ns`` after midnight in Shanghai."""
 
 
 class ShanghaiFiles(NamedTuple):
