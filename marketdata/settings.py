@@ -2,17 +2,30 @@
 
 import os
 import tomllib
-from datetime import date
+from datetime import date, time
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from marketdata.clock import NS_PER_MS, NS_PER_S, Calendar
 from marketdata.instruments import Instrument
 
-SourceName = Literal["simulated", "lobster", "lean_equity", "crypto_2026"]
+SourceName = Literal["simulated", "lobster", "lean_equity", "crypto_2026", "recorded"]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"unknown time zone {name!r}") from error
+    return name
+
+
+ZoneName = Annotated[str, AfterValidator(_known_zone)]
+"""Name of a time zone as in ``America/New_York``."""
 
 
 class SettingsError(ValueError):
@@ -121,6 +134,42 @@ class RiskSettings(_Section):
     on_halt: Literal["flatten", "hold"] = "flatten"
 
 
+class ShabbatSettings(_Section):
+    """A weekly rest from candle lighting on Friday to nightfall on Saturday, by the sun at a place (W37)."""
+
+    latitude: float = Field(ge=-66, le=66)
+    longitude: float = Field(ge=-180, le=180)
+    time_zone: ZoneName
+    """Of the place: Fridays are counted there."""
+    candle_minutes: float = Field(default=18.0, ge=0, le=120)
+    """Minutes before sunset at which it begins."""
+    nightfall_degrees: float = Field(default=8.5, gt=0, lt=18)
+    """How far below the horizon the sun is when it ends."""
+
+
+class MaintenanceWindow(_Section):
+    """A window that comes back every day, or on one day of the week, at a local time."""
+
+    start: time
+    minutes: float = Field(gt=0, le=24 * 60)
+    time_zone: ZoneName
+    weekday: Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"] | None = None
+    """None: every day."""
+
+
+class PauseSettings(_Section):
+    """When nothing is traded, in backtest, paper and live alike."""
+
+    policy: Literal["hold", "flatten"] = "hold"
+    """What happens to positions when a pause begins; resting orders are always cancelled."""
+    lead_s: float = Field(default=60.0, ge=0, le=3_600)
+    """Seconds before a window at which the pause begins, so that cancels and exits are done in time."""
+    shabbat: ShabbatSettings | None = None
+    maintenance: tuple[MaintenanceWindow, ...] = ()
+    dates: tuple[date, ...] = ()
+    """Whole days, in the root's time zone."""
+
+
 class GateSettings(_Section):
     """What a candidate has to show before it may be promoted; rule by rule in docs/decisions."""
 
@@ -156,6 +205,7 @@ class Settings(_Section):
     strategy: StrategySettings = StrategySettings()
     risk: RiskSettings = RiskSettings()
     gate: GateSettings = GateSettings()
+    pauses: PauseSettings = PauseSettings()
 
     def market_calendar(self) -> Calendar:
         """Return the calendar of this root."""

@@ -1,7 +1,7 @@
 """What an engine is: session, instruments, latencies, limits, strategy and fill model, frozen and hashed."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -9,8 +9,10 @@ import numpy as np
 from marketdata.clock import NS_PER_MS, NS_PER_S, Session
 from marketdata.instruments import BookKind, Instrument
 from marketdata.settings import LatencySettings, RiskSettings, Settings
+from trading.controls import ControlArray, no_controls
 from trading.hooks import QUEUE_MODELS, QueueModel, fee_ppm
 from trading.ledger import to_nanos
+from trading.pauses import session_pauses
 from trading.state import (
     K_COUNT,
     K_ID,
@@ -66,6 +68,8 @@ class EngineConfig:
         Longest time that a market row may take to reach us: how far the engine stays behind the receive watermark.
     capital : float
         Quote currency at the session's open, when no account is carried over.
+    pauses : control array
+        Pauses and resumptions of the calendar; the engine obeys them beside the controls it is given.
     """
 
     session: Session
@@ -80,6 +84,7 @@ class EngineConfig:
     feed_bound_ns: int
     book_levels: int = 2_048
     fee: Any = fee_ppm
+    pauses: ControlArray = field(default_factory=no_controls, compare=False)
 
     def fingerprint(self) -> str:
         """Return a hash of everything that decides what this engine does with given events."""
@@ -91,6 +96,7 @@ class EngineConfig:
             (self.strategy.name, self.strategy.wake_mask, self.strategy.ints, self.strategy.floats),
             (self.queue.name, self.queue.parameters),
             (self.capital, self.clock_ns, self.ending_ns, self.book_levels, self.fee.__name__),
+            self.pauses.tobytes(),
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -197,4 +203,5 @@ def engine_config(
         clock_ns=settings.gate.clock_ns,
         ending_ns=session.close_ns - ENDING_NS,
         feed_bound_ns=max(20 * latency.feed_ns, 2 * (latency.feed_ns + latency.feed_jitter_ns), 100 * NS_PER_MS),
+        pauses=session_pauses(settings, session),
     )

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from marketdata.events import EVENT_DTYPE, EventArray, empty_events
 from models.forecast import FORECAST_DTYPE, ForecastArray
 from trading.config import EngineConfig
-from trading.controls import CONTROL_DTYPE, REARM, ControlArray, no_controls
+from trading.controls import CONTROL_DTYPE, REARM, ControlArray
 from trading.journal import JOURNAL_DTYPE, Journal
 from trading.ledger import to_nanos
 from trading.risk import set_peak
@@ -131,7 +131,7 @@ class Engine:
         g[G_NEXT_TIMER] = min(config.session.open_ns, config.ending_ns)
         state.agent.inst[:, I_TIMER] = NEVER
         state.agent.inst[:, I_MAX_POSITION] = config.risk.max_position_lots
-        pending = Pending(empty_events(0), np.zeros(0, np.bool_), 0, np.zeros(0, FORECAST_DTYPE), no_controls())
+        pending = Pending(empty_events(0), np.zeros(0, np.bool_), 0, np.zeros(0, FORECAST_DTYPE), config.pauses.copy())
         return RunState(state, pending)
 
     def account(self, state: RunState) -> Account:
@@ -178,7 +178,7 @@ class Engine:
         kernel, pending = state.kernel, state.pending
         rows, venue_done = _joined_market(pending, market)
         due_forecasts = _joined(pending.forecasts, forecasts, FORECAST_DTYPE, "forecasts")
-        due_controls = _joined(pending.controls, controls, CONTROL_DTYPE, "controls")
+        due_controls = _merged(pending.controls, controls)
         _named_rearms(controls)
         venue_order, venue_from = _venue_order(rows, venue_done)
         cursors = np.array([venue_from, pending.agent_from, 0, 0], np.int64)
@@ -250,6 +250,15 @@ def _checked(rows: npt.NDArray[np.void], dtype: np.dtype[np.void], what: str, cl
     if not (rows.flags.c_contiguous and rows.flags.writeable):
         rows = rows.copy()
     return rows
+
+
+def _merged(pending: ControlArray, fresh: ControlArray | None) -> ControlArray:
+    """Return the controls in the order in which they are due: a calendar's pauses are known before what a person asks."""
+    if fresh is None or len(fresh) == 0:
+        return pending
+    joined = np.concatenate([pending, _checked(fresh, CONTROL_DTYPE, "controls", "due_ns")])
+    ordered: ControlArray = joined[np.argsort(joined["due_ns"], kind="stable")]
+    return ordered
 
 
 def _named_rearms(controls: ControlArray | None) -> None:
