@@ -7,7 +7,7 @@ come ordered by ``ts_recv``, so that the statistics of a row group are a range o
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -32,17 +32,20 @@ DIFFERENCES: Final = frozenset(
 DELTA: Final = "DELTA_BINARY_PACKED"
 
 
+def write_options(schema: pl.Schema) -> dict[str, Any]:
+    """Return what pyarrow's writer is told for columns of these types."""
+    packed = [name for name, kind in schema.items() if name in DIFFERENCES and kind == pl.Int64]
+    listed = [name for name, kind in schema.items() if name not in packed and not kind.is_float()]
+    return {
+        "compression": "zstd",
+        "compression_level": COMPRESSION_LEVEL,
+        "use_dictionary": listed or False,
+        "column_encoding": dict.fromkeys(packed, DELTA) or None,
+        "write_statistics": True,
+    }
+
+
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     """Write a frame; the same rows and types give the same bytes, whatever the number of threads."""
-    packed = [name for name, kind in frame.schema.items() if name in DIFFERENCES and kind == pl.Int64]
-    listed = [name for name, kind in frame.schema.items() if name not in packed and not kind.is_float()]
-    pq.write_table(
-        frame.to_arrow(compat_level=pl.CompatLevel.oldest()),
-        path,
-        row_group_size=ROW_GROUP_ROWS,
-        compression="zstd",
-        compression_level=COMPRESSION_LEVEL,
-        use_dictionary=listed or False,
-        column_encoding=dict.fromkeys(packed, DELTA) or None,
-        write_statistics=True,
-    )
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    pq.write_table(table, path, row_group_size=ROW_GROUP_ROWS, **write_options(frame.schema))

@@ -138,6 +138,11 @@ class DataRoot:
         return self.path / "quarantine"
 
     @property
+    def recordings(self) -> Path:
+        """Folder of decoded recordings of a ``recorded`` root, one folder an input."""
+        return self.path / "recordings"
+
+    @property
     def nights(self) -> Path:
         """Folder of all nights."""
         return self.path / "nights"

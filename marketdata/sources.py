@@ -20,6 +20,7 @@ from marketdata.instruments import BookKind
 from marketdata.paths import DataRoot
 from marketdata.presets import SOURCES, preset
 from marketdata.receive_clock import apply_receive_clock
+from marketdata.recorded import RecordedSource
 from marketdata.settings import Settings, SettingsError
 from marketdata.slow_data import ONCHAIN, OPTIONS, SLOW_KINDS, SOCIAL, empty_slow, slow_frame
 from marketdata.validation import SIMULATED_COLUMNS, flag_crossed
@@ -82,6 +83,10 @@ def build_source(settings: Settings, root: DataRoot | None = None) -> Source:
     """
     if settings.source == "simulated":
         return SimulatedSource(settings)
+    if settings.source == "recorded":
+        if root is None:
+            raise SettingsError("source recorded: its recordings lie in a data root, and none was given")
+        return RecordedSource(settings, root)
     if settings.data is None:
         raise SettingsError(f"source {settings.source}: data: the settings name no data folder")
     data = root.path / settings.data if root is not None else settings.data

@@ -107,6 +107,21 @@ def _raw_suite(frame: pl.DataFrame, settings: Settings) -> tuple[list[Any], list
             gxe.ExpectColumnMaxToBeBetween(column="side", max_value=1),
             gxe.ExpectColumnUniqueValueCountToBeBetween(column="instrument_id", min_value=1, max_value=1),
         ], list(SIMULATED_COLUMNS)
+    if settings.source == "recorded":
+        names = ["ts_event", "ts_recv", "price_units", "size_lots", "action", "side", "instrument_id"]
+        return [
+            gxe.ExpectTableColumnsToMatchSet(column_set=names, exact_match=False),
+            gxe.ExpectTableRowCountToBeBetween(min_value=1),
+            gxe.ExpectColumnMinToBeBetween(column="ts_event", min_value=1),
+            gxe.ExpectColumnValuesToBeIncreasing(column="ts_recv"),
+            gxe.ExpectColumnMinToBeBetween(column="price_units", min_value=0),
+            gxe.ExpectColumnMinToBeBetween(column="size_lots", min_value=0),
+            gxe.ExpectColumnMinToBeBetween(column="action", min_value=ADD),
+            gxe.ExpectColumnMaxToBeBetween(column="action", max_value=STATUS),
+            gxe.ExpectColumnMinToBeBetween(column="side", min_value=-1),
+            gxe.ExpectColumnMaxToBeBetween(column="side", max_value=1),
+            gxe.ExpectColumnUniqueValueCountToBeBetween(column="instrument_id", min_value=1, max_value=1),
+        ], names
     if settings.source == "lobster":
         names = [*lobster.MESSAGE_COLUMNS, *lobster.book_columns(max(lobster.raw_levels(frame), 1))[:4]]
         return [

@@ -49,6 +49,8 @@ MAX_CROSSED_TIME: Final = 0.05
 """Share of the session that a consolidated or dealer book may be crossed."""
 LABEL_CLASSES: Final = (-1, 0, 1)
 LABEL_MISSING: Final = -128
+RECORDED_COLUMNS: Final = (*EVENT_SCHEMA, "offset_ns")
+"""Columns of decoded recordings; ``offset_ns`` is taken off ``ts_recv``, 0 where the recorder's clock is left as it was."""
 SIMULATED_COLUMNS: Final = tuple(name for name in EVENT_SCHEMA if name not in ("ts_recv", "clock_quality"))
 
 
@@ -97,6 +99,8 @@ def raw_columns(settings: Settings, frame: pl.DataFrame) -> tuple[str, ...]:
         return SIMULATED_COLUMNS
     if settings.source == "lobster":
         return (*lobster.MESSAGE_COLUMNS, *lobster.book_columns(max(lobster.raw_levels(frame), 1)))
+    if settings.source == "recorded":
+        return RECORDED_COLUMNS
     return lean.RAW_COLUMNS if settings.source == "lean_equity" else tuple(bars.SCHEMA)
 
 
@@ -110,6 +114,7 @@ _RAW_SHAPES: Final = {
     "simulated": _RawShape("ts_event", ("size_lots",)),
     "lobster": _RawShape("time", ("size",)),
     "lean_equity": _RawShape("ms", ("bid_size", "ask_size", "size")),
+    "recorded": _RawShape("ts_recv", ("size_lots",)),
     "crypto_2026": _RawShape("open_time", ("volume", "taker_buy_volume", "quote_volume")),
 }
 

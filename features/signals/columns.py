@@ -16,5 +16,6 @@ SLOW_KINDS: Final[dict[SourceName, tuple[str, ...]]] = {
     "lobster": (),
     "lean_equity": (),
     "crypto_2026": ("options", "social", "onchain"),
+    "recorded": (),
 }
 """Kinds of slow signals each source has; a kind that a source lacks adds no columns."""
