@@ -62,6 +62,7 @@ from marketdata.codecs.wire import (
     as_events,
     clear_row,
     decode,
+    joined_events,
     level_rows,
     price_and_lots,
     snapshot_rows,
@@ -286,7 +287,7 @@ class BinanceCodec:
                 if count:
                     found.ignored[reason] += count
         parts = found.parts
-        events = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0, EVENT_DTYPE)
+        events = parts[0] if len(parts) == 1 else joined_events(parts)
         wants = () if sync.known.all() else tuple(self._symbols[k] for k in np.flatnonzero(sync.known == 0))
         return state, Decoded(events, tuple(found.gaps), tuple(found.rejected), wants, dict(found.ignored))
 

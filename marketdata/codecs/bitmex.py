@@ -31,7 +31,7 @@ class _Filter(msgspec.Struct):
 class _Message(msgspec.Struct):
     table: str = ""
     action: Action | None = None
-    data: msgspec.Raw = msgspec.Raw(b"[]")
+    data: msgspec.Raw = msgspec.Raw(b"")
     filter: _Filter = msgspec.field(default_factory=_Filter)
     success: bool | None = None
     info: str = ""

@@ -39,7 +39,7 @@ class Message(msgspec.Struct):
 
     event: str
     channel: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"{}")
+    data: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Book(msgspec.Struct):

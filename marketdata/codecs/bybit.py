@@ -35,7 +35,7 @@ from marketdata.frames import Endpoint
 class _Message(msgspec.Struct):
     topic: str = ""
     type: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"null")
+    data: msgspec.Raw = msgspec.Raw(b"")
     cts: Stamp = 0
     ts: Stamp = 0
     cross_seq: int | str = 0

@@ -22,7 +22,7 @@ from marketdata.frames import Endpoint
 
 class _Parameters(msgspec.Struct):
     channel: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"null")
+    data: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Message(msgspec.Struct):

@@ -132,6 +132,8 @@ class DialectCodec:
                     raise FrameError(self.venue, found.stream, k, error.offset, error.reason) from error
                 found.rejected.append(Rejected(k, error.offset, error.reason))
                 continue
+            if not prepared:
+                found.ignored["empty"] += 1
             for part in prepared:
                 if isinstance(part, Notice):
                     found.ignored[part.kind] += 1

@@ -24,7 +24,7 @@ from marketdata.frames import Endpoint
 class _Message(msgspec.Struct):
     type: str = ""
     symbol: str = ""
-    changes: list[tuple[Literal["buy", "sell"], str, str]] = []
+    changes: list[tuple[Literal["buy", "sell"], str, str]] | None = None
     trades: msgspec.Raw = msgspec.Raw(b"")
     timestamp: Stamp = 0
     result: str = ""
@@ -55,8 +55,8 @@ class Gemini:
         """See :class:`~marketdata.codecs.dialect.Dialect`."""
         message = decode(_MESSAGE, frame)
         if message.type == "l2_updates":
-            if not message.symbol:
-                raise BadFrame("levels without a symbol")
+            if not message.symbol or message.changes is None:
+                raise BadFrame("levels without symbol or changes")
             sides: dict[str, list[PriceSize]] = {"buy": [], "sell": []}
             for side, price, size in message.changes:
                 sides[side].append((price, size))

@@ -24,7 +24,7 @@ from marketdata.frames import Endpoint
 
 class _Message(msgspec.Struct):
     channel: str
-    data: msgspec.Raw = msgspec.Raw(b"null")
+    data: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Level(msgspec.Struct):

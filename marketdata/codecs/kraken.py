@@ -53,8 +53,8 @@ class _Level(msgspec.Struct):
 class _Book(msgspec.Struct):
     symbol: str
     checksum: Number
-    bids: list[_Level] = []
-    asks: list[_Level] = []
+    bids: list[_Level]
+    asks: list[_Level]
     timestamp: str = ""
 
 
@@ -72,7 +72,7 @@ class _Message(msgspec.Struct):
 
     channel: str = ""
     type: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"[]")
+    data: msgspec.Raw = msgspec.Raw(b"")
     method: str = ""
     success: bool = True
     error: str = ""
@@ -80,7 +80,7 @@ class _Message(msgspec.Struct):
     errorMessage: str = ""
 
 
-class _Book1(msgspec.Struct):
+class _Book1(msgspec.Struct, forbid_unknown_fields=True):
     """Version 1: ``as``/``bs`` in a snapshot, ``a``/``b`` and ``c`` in an update."""
 
     bids: list[msgspec.Raw] | None = msgspec.field(name="bs", default=None)
@@ -193,6 +193,8 @@ def _read_book1(pair: str, books: list[_Book1]) -> BookReport:
     for book in books:
         if book.bids is not None or book.asks is not None:
             kind = SNAPSHOT
+            if book.bids is None or book.asks is None:
+                raise BadFrame("a snapshot with one side only")
         sent = book.c if book.c is not None else sent
         for side, levels in ((0, [*(book.bids or []), *book.b]), (1, [*(book.asks or []), *book.a])):
             for raw in levels:

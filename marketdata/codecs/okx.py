@@ -42,7 +42,7 @@ class _Message(msgspec.Struct):
     event: str = ""
     action: str = ""
     msg: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"[]")
+    data: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Book(msgspec.Struct):

@@ -1,13 +1,13 @@
 """What the codecs of venues share: why a frame is refused, complete JSON decoding, and rows in the making."""
 
 import re
-from typing import Annotated, Any, Final, NamedTuple, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 import numpy as np
 
-from marketdata.codecs.decimals import OffGrid, to_units
-from marketdata.events import ASK, BID, CLEAR, EVENT_DTYPE, F_LAST, F_SNAPSHOT, LEVEL, EventArray
+from marketdata.codecs.decimals import OffGrid, Step, to_units
+from marketdata.events import ASK, BID, CLEAR, EVENT_DTYPE, EVENT_SCHEMA, F_LAST, F_SNAPSHOT, LEVEL, EventArray
 from marketdata.instruments import Instrument
 
 T = TypeVar("T")
@@ -39,6 +39,8 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw) -> T:
     BadFrame
         If it is not JSON of that type.
     """
+    if not bytes(raw):
+        raise BadFrame("the content is missing")
     try:
         return decoder.decode(raw)
     except msgspec.DecodeError as error:
@@ -50,15 +52,7 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw) -> T:
         raise BadFrame(f"no valid JSON: {error}") from error
 
 
-class Grid(NamedTuple):
-    """An instrument as a codec needs it: its number, and its price and lot steps as exact decimals."""
-
-    instrument_id: int
-    price: Any
-    lot: Any
-
-
-def price_and_lots(price: str, size: str, instrument: Instrument, steps: tuple[Any, Any]) -> tuple[int, int]:
+def price_and_lots(price: str, size: str, instrument: Instrument, steps: tuple[Step, Step]) -> tuple[int, int]:
     """Return a price and a size on the grid.
 
     Raises
@@ -117,5 +111,17 @@ def snapshot_rows(
 
 
 def as_events(rows: list[Row]) -> EventArray:
-    """Return rows as an event array."""
-    return np.array(rows, EVENT_DTYPE) if rows else np.zeros(0, EVENT_DTYPE)
+    """Return rows as an event array, whose padding bytes are zero."""
+    events = np.zeros(len(rows), EVENT_DTYPE)
+    if rows:
+        columns = np.array(rows, np.int64).T
+        for name, column in zip(EVENT_SCHEMA, columns, strict=True):
+            events[name] = column
+    return events
+
+
+def joined_events(parts: list[EventArray]) -> EventArray:
+    """Return events one after the other, byte for byte (numpy's own joining leaves padding bytes to chance)."""
+    if not parts:
+        return np.zeros(0, EVENT_DTYPE)
+    return np.concatenate([part.view(np.uint8) for part in parts]).view(EVENT_DTYPE)
