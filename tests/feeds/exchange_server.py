@@ -116,7 +116,7 @@ class ExchangeServer:
         self.rest_statuses, self.rest_lag = list(rest_statuses), list(rest_lag)
         self.position = 0
         self.patience_s = patience_s
-        self._await = (5, len(books))
+        self._await = (5, len(books) + len(rest_statuses))
         self.rest_requests = 0
         self.connections = 0
         self.heard: list[str] = []
@@ -149,6 +149,15 @@ class ExchangeServer:
 
     def go_on(self) -> None:
         self._loop.call_soon_threadsafe(self._go.set)
+
+    def pass_by(self, frames: int) -> None:
+        """Let the venue go on by so many frames that nobody hears."""
+
+        async def advance() -> None:
+            for _ in range(frames):
+                self._advance()
+
+        asyncio.run_coroutine_threadsafe(advance(), self._loop).result(5)
 
     async def _main(self) -> None:
         async with serve(
