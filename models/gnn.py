@@ -17,18 +17,9 @@ import numpy.typing as npt
 
 from marketdata.clock import NS_PER_S
 from marketdata.settings import TrainingSettings
-from models.evaluation import score
 from models.forecaster import DesignRows, Float64, Part, Role, TrainingBlock, Weights
 from models.graph_kernel import GraphArrays, graph_rows
-from models.reproducible import (
-    EPOCHS,
-    StepBudget,
-    class_log_frequencies,
-    load_arrays,
-    reproducible_torch,
-    state_arrays,
-    train_by_steps,
-)
+from models.networks import Logits, budget_hyperparameters, fit_network, forecast_network
 
 BATCH: Final = 2048
 """Rows at a time in batched forecasts."""
@@ -100,6 +91,14 @@ def latest_rows(
     return index, np.where(index >= 0, np.log1p(np.maximum(age, 0.0)), 0.0).astype(np.float32)
 
 
+def graph_logits(rows: DesignRows, session: npt.NDArray[np.int64], instruments: int) -> Logits:
+    """Return the function from a network and row numbers to the logits of those rows, each among its neighbours."""
+    import torch
+
+    (index, age), x = latest_rows(rows, session, instruments), torch.from_numpy(rows.x)
+    return lambda net, chosen: network_logits(net, x, index[chosen], age[chosen], torch.from_numpy(chosen))
+
+
 @dataclass(frozen=True)
 class GraphModel:
     """A trained graph network with its numba form."""
@@ -130,19 +129,9 @@ class GraphModel:
 
     def forecast_at(self, rows: DesignRows, session: npt.NDArray[np.int64], chosen: npt.NDArray[np.intp]) -> Float64:
         """Return the batched probabilities of chosen rows; the others are context."""
-        import torch
-
-        net = build_network(self.weights.config)
-        load_arrays(net, self.weights.arrays)
-        index, age = latest_rows(rows, session, self.weights.config["instruments"])
-        x = torch.from_numpy(rows.x)
-        out = np.empty((len(chosen), 3))
-        with reproducible_torch(0), torch.inference_mode():
-            for begin in range(0, len(chosen), BATCH):
-                part = chosen[begin : begin + BATCH]
-                logits = network_logits(net, x, index[part], age[part], torch.from_numpy(part))
-                out[begin : begin + BATCH] = torch.softmax(logits.double(), dim=1).numpy()
-        return out
+        config = self.weights.config
+        logits = graph_logits(rows, session, config["instruments"])
+        return forecast_network(lambda: build_network(config), self.weights.arrays, logits, chosen, BATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +155,11 @@ class GraphForecaster:
             "dropout": self.dropout,
             "learning_rate": self.learning_rate,
             "weight_decay": self.weight_decay,
-            "steps": training.deep_steps,
-            "batch": training.deep_batch,
-            "row_cap": training.deep_row_cap,
-            "epochs": EPOCHS,
+            **budget_hyperparameters(training),
         }
 
     def fit(self, block: TrainingBlock, training: TrainingSettings, seed: int) -> GraphModel:
         """Return the trained network; early stopping on the purged inner split."""
-        import torch
-
         config = {
             "form": "graph",
             "inputs": block.rows.x.shape[1],
@@ -184,29 +168,17 @@ class GraphForecaster:
             "heads": self.heads,
             "dropout": self.dropout,
         }
-        index, age = latest_rows(block.rows, block.session, block.instruments)
-        x = torch.from_numpy(block.rows.x)
-        budget = StepBudget(
-            training.deep_steps, training.deep_batch, training.deep_row_cap, self.learning_rate, self.weight_decay
+        arrays, diagnostics = fit_network(
+            lambda: build_network(config),
+            graph_logits(block.rows, block.session, block.instruments),
+            block,
+            training,
+            seed,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            batch=BATCH,
         )
-        with reproducible_torch(seed):
-            net = build_network(config)
-            with torch.no_grad():
-                net["around"].weight.zero_()
-                net["head"].bias.copy_(torch.from_numpy(class_log_frequencies(block.y[block.train])))
-            curves = train_by_steps(
-                net,
-                lambda rows: network_logits(net, x, index[rows], age[rows], torch.from_numpy(rows)),
-                block.y,
-                block.train,
-                block.valid,
-                budget,
-                seed,
-            )
-            arrays = state_arrays(net)
-        model = GraphModel.restore(Weights(arrays, config))
-        inner = score(model.forecast_at(block.rows, block.session, block.valid), block.y[block.valid])
-        return GraphModel.restore(Weights(arrays, config, {"inner": inner, "curves": curves}))
+        return GraphModel.restore(Weights(arrays, config, diagnostics))
 
     def restore(self, weights: Weights) -> GraphModel:
         """Return the model of these weights."""

@@ -18,17 +18,8 @@ import numpy.typing as npt
 
 from marketdata.settings import TrainingSettings
 from models.encoder_kernel import EncoderArrays, encoder_rows
-from models.evaluation import score
 from models.forecaster import DesignRows, Float64, Part, Role, TrainingBlock, Weights
-from models.reproducible import (
-    EPOCHS,
-    StepBudget,
-    class_log_frequencies,
-    load_arrays,
-    reproducible_torch,
-    state_arrays,
-    train_by_steps,
-)
+from models.networks import Logits, budget_hyperparameters, fit_network, forecast_network
 
 BATCH: Final = 1024
 """Rows at a time in batched forecasts."""
@@ -99,6 +90,14 @@ def window_index(rows: DesignRows, session: npt.NDArray[np.int64], window: int) 
     return out
 
 
+def window_logits(rows: DesignRows, session: npt.NDArray[np.int64], window: int) -> Logits:
+    """Return the function from a network and row numbers to the logits of their windows."""
+    import torch
+
+    index, x = window_index(rows, session, window), torch.from_numpy(rows.x)
+    return lambda net, chosen: network_logits(net, x, index[chosen])
+
+
 @dataclass(frozen=True)
 class TransformerModel:
     """A trained encoder with its numba form."""
@@ -129,18 +128,9 @@ class TransformerModel:
 
     def forecast_at(self, rows: DesignRows, session: npt.NDArray[np.int64], chosen: npt.NDArray[np.intp]) -> Float64:
         """Return the batched probabilities of chosen rows; the others are context."""
-        import torch
-
-        net = build_network(self.weights.config)
-        load_arrays(net, self.weights.arrays)
-        index = window_index(rows, session, self.weights.config["window"])
-        x = torch.from_numpy(rows.x)
-        out = np.empty((len(chosen), 3))
-        with reproducible_torch(0), torch.inference_mode():
-            for begin in range(0, len(chosen), BATCH):
-                part = network_logits(net, x, index[chosen[begin : begin + BATCH]])
-                out[begin : begin + BATCH] = torch.softmax(part.double(), dim=1).numpy()
-        return out
+        config = self.weights.config
+        logits = window_logits(rows, session, config["window"])
+        return forecast_network(lambda: build_network(config), self.weights.arrays, logits, chosen, BATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +160,11 @@ class TransformerForecaster:
             "dropout": self.dropout,
             "learning_rate": self.learning_rate,
             "weight_decay": self.weight_decay,
-            "steps": training.deep_steps,
-            "batch": training.deep_batch,
-            "row_cap": training.deep_row_cap,
-            "epochs": EPOCHS,
+            **budget_hyperparameters(training),
         }
 
     def fit(self, block: TrainingBlock, training: TrainingSettings, seed: int) -> TransformerModel:
         """Return the trained encoder; early stopping on the purged inner split."""
-        import torch
-
         config = {
             "form": "transformer",
             "inputs": block.rows.x.shape[1],
@@ -191,23 +176,17 @@ class TransformerForecaster:
             "window": self.window,
             "dropout": self.dropout,
         }
-        index = window_index(block.rows, block.session, self.window)
-        x = torch.from_numpy(block.rows.x)
-        budget = StepBudget(
-            training.deep_steps, training.deep_batch, training.deep_row_cap, self.learning_rate, self.weight_decay
+        arrays, diagnostics = fit_network(
+            lambda: build_network(config),
+            window_logits(block.rows, block.session, self.window),
+            block,
+            training,
+            seed,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            batch=BATCH,
         )
-        with reproducible_torch(seed):
-            net = build_network(config)
-            with torch.no_grad():
-                net["around"].weight.zero_()
-                net["head"].bias.copy_(torch.from_numpy(class_log_frequencies(block.y[block.train])))
-            curves = train_by_steps(
-                net, lambda rows: network_logits(net, x, index[rows]), block.y, block.train, block.valid, budget, seed
-            )
-            arrays = state_arrays(net)
-        model = TransformerModel.restore(Weights(arrays, config))
-        inner = score(model.forecast_at(block.rows, block.session, block.valid), block.y[block.valid])
-        return TransformerModel.restore(Weights(arrays, config, {"inner": inner, "curves": curves}))
+        return TransformerModel.restore(Weights(arrays, config, diagnostics))
 
     def restore(self, weights: Weights) -> TransformerModel:
         """Return the model of these weights."""
