@@ -75,7 +75,7 @@ from marketdata.simulator.tape import (
     take_market,
     take_touch,
 )
-from marketdata.simulator.visits import Visits, note_fills, visit_now
+from marketdata.simulator.visits import Visits, next_visit_s, note_fills, visit_now, watch_touch
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -207,8 +207,7 @@ def run_flow(
     steered = len(flow.fit) == 0
     fit = 1.0 if steered else flow.fit[0]
     tape.fit[0] = fit
-    actions = len(visits.act_s)
-    visitor = actions > 0
+    visitor = len(visits.act_s) > 0
     patience = flow.planned_rows[steps - 1] / (steps * STEP_S) * 300.0
     tape.truth[0, 0] = value
     counted = -1
@@ -232,8 +231,8 @@ def run_flow(
             stop = max(now, flow.lead_s[lead])
             is_lead = True
         is_visit = False
-        if visitor and visits.cursor[0] < actions and visits.act_s[visits.cursor[0]] < stop:
-            stop = max(now, visits.act_s[visits.cursor[0]])
+        if visitor and next_visit_s(visits) < stop:
+            stop = max(now, next_visit_s(visits))
             is_lead = False
             is_visit = True
         is_event = then < stop
@@ -257,7 +256,7 @@ def run_flow(
             if is_visit:
                 ts = max(last_ts + 1, open_ns + int(now * 1e9))
                 before = n
-                n, kind = visit_now(book, tape, visits, n, ts, sequence + 1)
+                n, kind = visit_now(book, tape, visits, n, ts, sequence + 1, now)
                 if n > before:
                     sequence += 1
                     last_ts = ts
@@ -342,6 +341,7 @@ def run_flow(
         last_ts = ts
         if visitor:
             note_fills(visits, tape, before, n)
+            watch_touch(book, visits, now)
         tape.tally[kind] += n - before
         if kind > SELL and kind < HAWKES_TYPES:
             for k in range(HAWKES_TYPES):

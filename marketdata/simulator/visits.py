@@ -2,9 +2,11 @@
 
 A visit is one post-only limit order: at ``look_ns`` the visitor reads the touch of its side, at ``arrive_ns`` its order for
 that price reaches the engine, at ``cancel_ns`` its cancel does. The flow treats the order as anybody's: makers count it,
-takers hit it in its turn, its arrival and its cancel excite what such events excite. Two things nobody can do for its owner: the
-background's cancels never pick it (a pick that hits it is no event, so every other order keeps its own rate), and it is not
-pulled when the efficient price moves.
+takers hit it in its turn, its arrival and its cancel excite what such events excite. Only the background's cancels never pick
+it: a pick that hits it is no event, so every other order keeps its own rate.
+
+A *patient* visitor leaves when the plan says so, whatever the market does; alone at a price that makers have left, it is picked
+off. One that *follows* cancels as soon as it has seen that the touch of the others is not at its price any more.
 
 A session with visits is another draw of the same market, not the recorded one with changes: from the first visit on the rates
 differ a little, and with them what the stream of random numbers means. What is compared between the two is a distribution
@@ -22,7 +24,7 @@ from numba import njit
 from marketdata.clock import NS_PER_S, Session
 from marketdata.events import EXECUTE
 from marketdata.order_book import OrderBookState
-from marketdata.order_queries import best_ask, best_bid, lots_ahead
+from marketdata.order_queries import best_ask, best_bid, level_lots, lots_ahead
 from marketdata.simulator.parameters import ADD_BID, CANCEL_BID, DEEP_ADD_BID, DEEP_CANCEL_BID, IMPROVE_BID
 from marketdata.simulator.tape import Tape, add_order, cancel
 
@@ -53,8 +55,10 @@ class VisitPlan:
     look_ns, arrive_ns, cancel_ns : int64 arrays, shape (V,)
         Exchange times, each visit's in this order.
     side : int64 array, shape (V,)
-        0 buys, 1 sells.
+        0 buys, 1 sells; visits of a side do not overlap.
     lots : int64 array, shape (V,)
+    reaction_ns : int, optional
+        Where the visitor follows the touch: from a change of it at the exchange until the cancel arrives there. None: patient.
     """
 
     look_ns: Int64
@@ -62,6 +66,7 @@ class VisitPlan:
     cancel_ns: Int64
     side: Int64
     lots: Int64
+    reaction_ns: int | None = None
 
     def __post_init__(self) -> None:
         count = len(self.look_ns)
@@ -71,6 +76,10 @@ class VisitPlan:
             raise ValueError("a visit looks, arrives and leaves in this order")
         if np.any((self.side != 0) & (self.side != 1)) or np.any(self.lots < 1):
             raise ValueError("a visit buys (0) or sells (1) at least one lot")
+        for side in (0, 1):
+            own = self.side == side
+            if np.any(self.look_ns[own][1:] <= self.cancel_ns[own][:-1]):
+                raise ValueError("visits of a side are in order of time and do not overlap")
 
     def __len__(self) -> int:
         return len(self.look_ns)
@@ -85,8 +94,14 @@ class Visits(NamedTuple):
         What is due when (seconds from the open), in order of time.
     cursor : int64 array, shape (2,)
         Actions done, and tape rows that are the visitor's own.
+    now_in : int64 array, shape (2,)
+        By side, the visit that has looked last, counted from 1.
+    leave_s : float64 array, shape (2,)
+        By side, when a cancel that follows the touch arrives; infinite while none is under way.
+    reaction_s : float64 array, shape (1,)
+        Infinite where the visitor is patient.
     side, lots, price, order_id, ahead, filled, status : int64 arrays, shape (V,)
-    rested_ns, first_fill_ns, last_fill_ns : int64 arrays, shape (V,)
+    rested_ns, first_fill_ns, last_fill_ns, left_ns : int64 arrays, shape (V,)
         0 until it happened.
     visit_of : int32 array, shape (M,)
         Visit whose order an id is, counted from 1; 0 for everybody else's. Empty where there is no visitor.
@@ -96,6 +111,9 @@ class Visits(NamedTuple):
     act_visit: Int64
     act_what: Int64
     cursor: Int64
+    now_in: Int64
+    leave_s: Float64
+    reaction_s: Float64
     side: Int64
     lots: Int64
     price: Int64
@@ -106,17 +124,18 @@ class Visits(NamedTuple):
     rested_ns: Int64
     first_fill_ns: Int64
     last_fill_ns: Int64
+    left_ns: Int64
     visit_of: npt.NDArray[np.int32]
 
 
 def start_visits(plan: VisitPlan | None, open_ns: int, max_ids: int) -> Visits:
     """Return a plan's state before the session; without a plan, of a market nobody visits."""
     count = 0 if plan is None else len(plan)
-    columns = [np.zeros(count, np.int64) for _ in range(8)]
+    columns = [np.zeros(count, np.int64) for _ in range(9)]
     if plan is None or count == 0:
         nothing = np.zeros(0, np.int64)
         return Visits(
-            np.zeros(0), nothing, nothing, np.zeros(2, np.int64), nothing, nothing, *columns, np.zeros(0, np.int32)
+            np.zeros(0), nothing, nothing, *_clocks(np.inf), nothing, nothing, *columns, np.zeros(0, np.int32)
         )
     when = np.concatenate([plan.look_ns, plan.arrive_ns, plan.cancel_ns])
     what = np.repeat(np.array([LOOK, ARRIVE, LEAVE]), count)
@@ -125,12 +144,16 @@ def start_visits(plan: VisitPlan | None, open_ns: int, max_ids: int) -> Visits:
         (when[order] - open_ns) / NS_PER_S,
         np.tile(np.arange(count), 3)[order],
         what[order],
-        np.zeros(2, np.int64),
+        *_clocks(np.inf if plan.reaction_ns is None else plan.reaction_ns / NS_PER_S),
         plan.side.astype(np.int64),
         plan.lots.astype(np.int64),
         *columns,
         np.zeros(max_ids, np.int32),
     )
+
+
+def _clocks(reaction_s: float) -> tuple[Int64, Int64, Float64, Float64]:
+    return np.zeros(2, np.int64), np.zeros(2, np.int64), np.full(2, np.inf), np.array([reaction_s])
 
 
 @njit(cache=True, forceinline=True)
@@ -142,16 +165,35 @@ def theirs(visit_of: npt.NDArray[np.int32], order_id: int) -> int:
 
 
 @njit(cache=True, forceinline=True)
-def visit_now(book: OrderBookState, tape: Tape, visits: Visits, n: int, ts: int, sequence: int) -> tuple[int, int]:
-    """Do what is due; return the rows written so far, and which Hawkes type the flow takes it for (NO_ACTION: none)."""
+def next_visit_s(visits: Visits) -> float:
+    """Return when the visitor next does something, in seconds from the open."""
     at = visits.cursor[0]
-    visits.cursor[0] = at + 1
-    v = visits.act_visit[at]
-    what = visits.act_what[at]
+    planned = visits.act_s[at] if at < visits.act_s.shape[0] else np.inf
+    return min(planned, visits.leave_s[0], visits.leave_s[1])
+
+
+@njit(cache=True, forceinline=True)
+def visit_now(
+    book: OrderBookState, tape: Tape, visits: Visits, n: int, ts: int, sequence: int, now: float
+) -> tuple[int, int]:
+    """Do what is due; return the rows written so far, and which Hawkes type the flow takes it for (NO_ACTION: none)."""
+    what = LEAVE
+    v = -1
+    for follows in range(2):
+        if visits.leave_s[follows] <= now:
+            v = visits.now_in[follows] - 1
+            visits.leave_s[follows] = np.inf
+            break
+    if v < 0:
+        at = visits.cursor[0]
+        visits.cursor[0] = at + 1
+        v = visits.act_visit[at]
+        what = visits.act_what[at]
     side = visits.side[v]
     touch = best_bid(book) if side == 0 else best_ask(book)
     if what == LOOK:
         visits.price[v] = touch
+        visits.now_in[side] = v + 1
         return n, NO_ACTION
     if what == LEAVE:
         if visits.status[v] != RESTING:
@@ -159,6 +201,7 @@ def visit_now(book: OrderBookState, tape: Tape, visits: Visits, n: int, ts: int,
         kind = CANCEL_BID if visits.price[v] == touch else DEEP_CANCEL_BID
         n = cancel(book, tape, n, ts, sequence, visits.order_id[v], False)
         visits.status[v] = CANCELLED
+        visits.left_ns[v] = ts
         visits.cursor[1] += 1
         return n, kind + side
     price = visits.price[v]
@@ -178,6 +221,22 @@ def visit_now(book: OrderBookState, tape: Tape, visits: Visits, n: int, ts: int,
         return n, ADD_BID + side
     is_better = price > touch if side == 0 else price < touch
     return n, (IMPROVE_BID if is_better else DEEP_ADD_BID) + side
+
+
+@njit(cache=True, forceinline=True)
+def watch_touch(book: OrderBookState, visits: Visits, now: float) -> None:
+    """Send a cancel on its way where the touch of the others has left the price of a visit."""
+    for side in range(2):
+        v = visits.now_in[side] - 1
+        if v < 0 or visits.status[v] > RESTING or visits.status[v] == REFUSED or visits.leave_s[side] < np.inf:
+            continue
+        price = visits.price[v]
+        touch = best_bid(book) if side == 0 else best_ask(book)
+        gone = touch != price
+        if not gone and visits.status[v] == RESTING:
+            gone = level_lots(book, side, price) == visits.lots[v] - visits.filled[v]
+        if gone:
+            visits.leave_s[side] = now + visits.reaction_s[0]
 
 
 @njit(cache=True, forceinline=True)
@@ -204,7 +263,7 @@ def visits_frame(visits: Visits, symbol: str) -> pl.DataFrame:
     -------
     pl.DataFrame
         ``symbol, visit, side (0 buys), lots, price_units, order_id, status, ahead_lots`` (at arrival), ``filled_lots, rested_ns,
-        first_fill_ns, last_fill_ns``; times are null where it did not happen.
+        first_fill_ns, last_fill_ns, left_ns`` (the cancel); times are null where it did not happen.
     """
     count = len(visits.side)
 
@@ -225,6 +284,7 @@ def visits_frame(visits: Visits, symbol: str) -> pl.DataFrame:
             "rested_ns": or_null(visits.rested_ns),
             "first_fill_ns": or_null(visits.first_fill_ns),
             "last_fill_ns": or_null(visits.last_fill_ns),
+            "left_ns": or_null(visits.left_ns),
         }
     )
 
@@ -238,6 +298,7 @@ def even_plan(
     feed_ns: int,
     to_venue_ns: int,
     seed: int,
+    follows: bool,
     margin_s: float = 120.0,
 ) -> VisitPlan:
     """Return a plan that visits both sides in turn, once each every ``every_s`` seconds, jittered by a tenth of that.
@@ -249,6 +310,8 @@ def even_plan(
         a time.
     feed_ns, to_venue_ns : int
         The decision at time t sees the market of ``t - feed_ns`` and acts on it at ``t + to_venue_ns``.
+    follows : bool
+        Whether it cancels when the touch has left its price.
     margin_s : float
         Free time at the start and the end of the session.
 
@@ -272,4 +335,5 @@ def even_plan(
         cancel_ns=leave + to_venue_ns,
         side=np.arange(len(decide), dtype=np.int64) % 2,
         lots=np.full(len(decide), lots, np.int64),
+        reaction_ns=feed_ns + to_venue_ns if follows else None,
     )
