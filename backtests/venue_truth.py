@@ -33,6 +33,7 @@ from trading.engine import FOREVER, Engine
 from trading.hooks import QUEUE_MODELS
 from trading.journal import CANCELLED_ROW, FILL, ORDER, REJECTED_ROW, Journal
 from trading.orders import POST_ONLY
+from trading.strategies import Strategy
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]

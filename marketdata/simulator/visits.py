@@ -132,23 +132,25 @@ def start_visits(plan: VisitPlan | None, open_ns: int, max_ids: int) -> Visits:
     """Return a plan's state before the session; without a plan, of a market nobody visits."""
     count = 0 if plan is None else len(plan)
     columns = [np.zeros(count, np.int64) for _ in range(9)]
+    nothing = np.zeros(0, np.int64)
     if plan is None or count == 0:
-        nothing = np.zeros(0, np.int64)
-        return Visits(
-            np.zeros(0), nothing, nothing, *_clocks(np.inf), nothing, nothing, *columns, np.zeros(0, np.int32)
-        )
+        ids = np.zeros(0, np.int32)
+        return Visits._make([np.zeros(0), nothing, nothing, *_clocks(np.inf), nothing, nothing, *columns, ids])
     when = np.concatenate([plan.look_ns, plan.arrive_ns, plan.cancel_ns])
     what = np.repeat(np.array([LOOK, ARRIVE, LEAVE]), count)
     order = np.lexsort((what, when))
-    return Visits(
-        (when[order] - open_ns) / NS_PER_S,
-        np.tile(np.arange(count), 3)[order],
-        what[order],
-        *_clocks(np.inf if plan.reaction_ns is None else plan.reaction_ns / NS_PER_S),
-        plan.side.astype(np.int64),
-        plan.lots.astype(np.int64),
-        *columns,
-        np.zeros(max_ids, np.int32),
+    reaction_s = np.inf if plan.reaction_ns is None else plan.reaction_ns / NS_PER_S
+    return Visits._make(
+        [
+            (when[order] - open_ns) / NS_PER_S,
+            np.tile(np.arange(count), 3)[order],
+            what[order],
+            *_clocks(reaction_s),
+            plan.side.astype(np.int64),
+            plan.lots.astype(np.int64),
+            *columns,
+            np.zeros(max_ids, np.int32),
+        ]
     )
 
 
