@@ -285,6 +285,42 @@ def _bitstamp() -> list[Frame]:
     ]
 
 
+def _bitstamp_l3() -> list[Frame]:
+    wss, rest, pair = "wss://bitstamp", "https://www.bitstamp.net/api/v2/order_book/btcusd/?group=2", "btcusd"
+
+    def order(event: str, number: int, kind: int, price: str, amount: str, at: int) -> Frame:
+        data = {
+            "id": number,
+            "order_type": kind,
+            "price": float(price),
+            "amount": float(amount),
+            "datetime": str(MS // 1000),
+        }
+        texts = {"price_str": price, "amount_str": amount, "microtimestamp": str(US + at)}
+        return wss, _json({"data": data | texts, "channel": f"live_orders_{pair}", "event": f"order_{event}"})
+
+    whole = {"microtimestamp": str(US + 45), "bids": [["100.00", "1.0", "1"]], "asks": [["100.10", "2.0", "2"]]}
+    trade = {"data": {"id": 1, "amount": 1, "price": 100.1}, "channel": f"live_trades_{pair}", "event": "trade"}
+    return [
+        (wss, b""),
+        (wss, _json({"event": "bts:subscription_succeeded", "channel": f"live_orders_{pair}", "data": {}})),
+        order("created", 1, 0, "100.00", "1.0", 10),
+        order("created", 2, 1, "100.10", "2.0", 20),
+        order("deleted", 99, 1, "100.10", "2.0", 30),
+        order("created", 3, 0, "100.10", "0.5", 50),
+        order("changed", 2, 1, "100.10", "1.5", 51),
+        order("deleted", 3, 0, "100.10", "0.0", 52),
+        (wss, _json(trade)),
+        (rest, _json(whole)),
+        order("created", 4, 0, "100.20", "2.0", 60),
+        order("changed", 4, 0, "100.20", "0.5", 61),
+        order("deleted", 2, 1, "100.10", "0.0", 62),
+        order("deleted", 1, 0, "100.00", "1.0", 63),
+        (wss, b""),
+        order("created", 5, 1, "100.30", "2.0", 70),
+    ]
+
+
 def _bitmex() -> list[Frame]:
     wss, symbol = "wss://bitmex", "XBTUSD"
 
@@ -401,6 +437,7 @@ SESSIONS: Mapping[str, tuple[str, float, float, list[Frame]]] = {
     "bybit": ("BTCUSDT", 0.01, 0.001, _bybit()),
     "okx": ("BTC-USDT", 0.1, 0.1, _okx()),
     "bitstamp": ("btcusd", 0.01, 0.1, _bitstamp()),
+    "bitstamp_l3": ("btcusd", 0.01, 0.1, _bitstamp_l3()),
     "bitmex": ("XBTUSD", 0.5, 1.0, _bitmex()),
     "deribit": ("BTC-PERPETUAL", 0.5, 1.0, _deribit()),
     "gemini": ("BTCUSD", 0.01, 0.1, _gemini()),
