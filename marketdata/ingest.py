@@ -142,8 +142,14 @@ def instrument_name(symbol: str, venue: str) -> str:
     return f"{clean}.{venue}"
 
 
-def instruments_of(given: RecordingInput) -> dict[str, Instrument]:
-    """Return an instrument for each symbol of an input, on the grid of its numbers, named as in a data root; ids are not set."""
+def instruments_of(given: RecordingInput, stated: Mapping[str, Instrument] | None = None) -> dict[str, Instrument]:
+    """Return an instrument for each symbol of an input, named as in a data root; ids are not set.
+
+    Parameters
+    ----------
+    stated : mapping of str to Instrument, optional
+        Instruments by the venue's symbol whose grid is known; others are put on the grid that their numbers show.
+    """
     if given.layout in TABLE_LAYOUTS:
         found = TABLE_LAYOUTS[given.layout].instruments(given)
     else:
@@ -154,6 +160,7 @@ def instruments_of(given: RecordingInput) -> dict[str, Instrument]:
             frames += len(batch)
             if frames >= GRID_FRAMES:
                 break
+    found = {symbol: (stated or {}).get(symbol, item) for symbol, item in found.items()}
     return {
         symbol: item.model_copy(update={"symbol": instrument_name(symbol, given.venue), "venue": given.venue})
         for symbol, item in found.items()

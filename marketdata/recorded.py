@@ -24,6 +24,7 @@ from marketdata.book_state import compacted
 from marketdata.clock import Session
 from marketdata.codecs.tables import SourceError
 from marketdata.events import (
+    ADD,
     CLEAR,
     CLOCK_MODELLED,
     CLOCK_OFFSET_CORRECTED,
@@ -31,12 +32,15 @@ from marketdata.events import (
     F_LAST,
     F_TS_CARRIED,
     HIDDEN,
+    LEVEL,
+    QUOTE,
     TRADE,
     EventArray,
     empty_events,
     events_from_frame,
     events_to_frame,
 )
+from marketdata.instruments import Instrument
 from marketdata.partitions import CheckResult
 from marketdata.paths import DataRoot
 from marketdata.receive_clock import apply_receive_clock
@@ -262,3 +266,15 @@ class RecordedSource:
             ]
         }
         return [check], facts
+
+
+def first_price(root: DataRoot, manifests: Sequence[RecordingManifest], instrument: Instrument) -> float | None:
+    """Return about what an instrument costs at its first recording, in its quote currency; None where nothing has a price."""
+    for manifest in manifests:
+        for day in sorted(manifest.parts.get(instrument.symbol, {})):
+            rows = read_rows(root, manifest.recording, instrument.symbol, date.fromisoformat(day))
+            has_price = (rows["price_units"] > 0) & np.isin(rows["action"], (EXECUTE, HIDDEN, TRADE, LEVEL, QUOTE, ADD))
+            priced = rows["price_units"][has_price]
+            if len(priced):
+                return float(np.median(priced[:1_001])) * instrument.price_decimals
+    return None

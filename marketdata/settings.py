@@ -261,6 +261,26 @@ def validate_settings(values: dict[str, object], origin: str) -> Settings:
         raise SettingsError(f"{origin}: {field}: {first['msg']}") from error
 
 
+def validate_instrument(symbol: str, values: object, origin: str) -> Instrument:
+    """Return an instrument of a venue's symbol as a file states it; ``origin`` names the file in errors.
+
+    The symbol may hold signs that names cannot; ``symbol``, ``instrument_id`` and ``venue`` are given later.
+
+    Raises
+    ------
+    SettingsError
+        Naming the first wrong field.
+    """
+    if not isinstance(values, dict):
+        raise SettingsError(f"{origin}: {symbol}: not a table of an instrument's fields")
+    try:
+        return Instrument.model_validate({"symbol": "named-later", "instrument_id": 0, "venue": "", **values})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{origin}: {symbol}.{field}: {first['msg']}") from error
+
+
 def save_settings(settings: Settings, path: Path) -> None:
     """Write the settings as TOML, whole or not at all."""
     values = settings.model_dump(mode="json", exclude_none=True)

@@ -17,6 +17,7 @@ from marketdata.codecs import bars, deribit, lean, lobster, reddit, whales
 from marketdata.codecs.tables import SourceError
 from marketdata.events import EVENT_SCHEMA, EventArray, events_from_frame
 from marketdata.instruments import BookKind
+from marketdata.partitions import CheckResult
 from marketdata.paths import DataRoot
 from marketdata.presets import SOURCES, preset
 from marketdata.receive_clock import apply_receive_clock
@@ -28,7 +29,7 @@ from marketdata.validation import SIMULATED_COLUMNS, flag_crossed
 if TYPE_CHECKING:
     from marketdata.simulator.session import SimulatedSession
 
-__all__ = ["SOURCES", "Source", "SourceError", "build_source", "preset"]
+__all__ = ["SOURCES", "Source", "SourceError", "build_source", "preset", "source_findings"]
 
 NO_RECEIVE_CLOCK: Final = ("ts_recv", "clock_quality")
 """Event columns that a source without receive times leaves to the latency model."""
@@ -98,6 +99,14 @@ def build_source(settings: Settings, root: DataRoot | None = None) -> Source:
     if settings.source == "lean_equity":
         return LeanEquitySource(settings, folders)
     return Crypto2026Source(settings, folders)
+
+
+def source_findings(source: Source, day: date, symbol: str) -> tuple[list[CheckResult], dict[str, object]]:
+    """Return what a source itself says against a session's raw ticks, and what their manifest should tell of where they are from.
+
+    Recordings say how many of their frames cannot be read, and how their clock was; other sources say nothing.
+    """
+    return source.findings(day, symbol) if isinstance(source, RecordedSource) else ([], {})
 
 
 def _finish(source: Source, events: EventArray, day: date, symbol: str) -> EventArray:

@@ -125,6 +125,13 @@ class NightDriver:
                 done += 1
                 self.progress(stage, done, total)
 
+    def partitions(self, places: Sequence[tuple[date, str]], only: Sequence[str]) -> None:
+        """Make the named assets of the tick chain for some sessions and instruments."""
+        for done, (day, symbol) in enumerate(places):
+            self.progress("publish partitions", done, len(places))
+            self._run(INGEST_JOB, ingest_key(day, symbol), only)
+        self.progress("publish partitions", len(places), len(places))
+
     def datasets(self, days: Sequence[date]) -> None:
         """Make the dataset of days that have no night of their own but that later nights train on."""
         if days:

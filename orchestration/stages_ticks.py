@@ -7,7 +7,7 @@ import numpy as np
 
 from marketdata.clock import NS_PER_DAY
 from marketdata.events import EventArray, events_from_frame, events_to_frame
-from marketdata.partitions import load_partition, read_manifest
+from marketdata.partitions import CheckResult, load_partition, read_manifest
 from orchestration import stopwatch
 from orchestration.inbox import inbox_path, read_inbox
 from orchestration.stage import Produced, StageContext
@@ -15,21 +15,26 @@ from orchestration.stage import Produced, StageContext
 
 def raw_ticks(context: StageContext) -> Produced:
     """Return the source's rows as it gives them, or those of a file in the inbox."""
+    from marketdata.sources import source_findings
     from marketdata.suites import run_suite
     from marketdata.validation import audit_raw_ticks
 
     symbol = _symbol(context)
+    findings: list[CheckResult] = []
+    facts: dict[str, object] = {}
     given = inbox_path(context.root, context.day, symbol)
     if given.exists():
         frame, origin = read_inbox(given), f"inbox/{given.name}"
     else:
         with stopwatch.part(stopwatch.reading(context.settings.source)):
             frame = context.source.raw_ticks(context.day, symbol)
+            findings, facts = source_findings(context.source, context.day, symbol)
         origin = context.settings.source
     with stopwatch.part(stopwatch.QUALITY):
         checks, bad = audit_raw_ticks(frame, context.settings, symbol)
         suite_checks, result = run_suite("raw", frame, context.settings)
-    return Produced(frame, frame.height, [*checks, *suite_checks], bad, {"origin": origin, "suite": result})
+    extra = {"origin": origin, "suite": result, **facts}
+    return Produced(frame, frame.height, [*checks, *findings, *suite_checks], bad, extra)
 
 
 def events(context: StageContext) -> Produced:

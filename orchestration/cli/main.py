@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from marketdata.settings import SettingsError
-from orchestration.cli import ab, data, evidence, house, live, nights, sentiment, simulate
+from orchestration.cli import ab, data, evidence, house, ingest, live, nights, sentiment, simulate
 from orchestration.cli.console import err
 from orchestration.cli.roots import Choice
 
@@ -35,7 +35,7 @@ def choose_root(
     context.obj = Choice(root, source)
 
 
-for module in (nights, data, simulate, evidence, sentiment, live, house, ab):
+for module in (nights, ingest, data, simulate, evidence, sentiment, live, house, ab):
     module.register(app)
 
 

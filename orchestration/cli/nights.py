@@ -1,4 +1,4 @@
-"""Commands that run nights: ``run``, ``nightly``, ``ingest``, ``train``, ``report``."""
+"""Commands that run nights: ``run``, ``nightly``, ``train``, ``report``, ``backtest``."""
 
 import json
 from collections.abc import Sequence
@@ -20,7 +20,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file to the command line."""
     app.command("run")(run)
     app.command("nightly")(nightly)
-    app.command("ingest")(ingest)
     app.command("train")(train)
     app.command("report")(report)
     app.command("backtest")(backtest)
@@ -28,7 +27,9 @@ def register(app: typer.Typer) -> None:
 
 def run(
     context: typer.Context,
-    source: Annotated[str, typer.Option(help="simulated, lobster, lean_equity or crypto_2026.")] = "simulated",
+    source: Annotated[
+        str, typer.Option(help="simulated, lobster, lean_equity, crypto_2026 or recorded.")
+    ] = "simulated",
     data: Annotated[Path | None, typer.Option(help="Folder of the recorded data.")] = None,
     signal: Annotated[float, typer.Option(help="Planted edge of the simulated market; 0: nothing pays.")] = 1.0,
 ) -> None:
@@ -38,14 +39,35 @@ def run(
     from orchestration.night import run_source
     from orchestration.summary import print_summary
 
-    settings = preset(source, data, signal=signal)
     root = chosen(context).data_root(source, signal)
-    initialise(root, settings)
+    if source == "recorded":
+        _make_recorded(root, data)
+    else:
+        initialise(root, preset(source, data, signal=signal))
     with StageProgress() as progress:
         result = run_source(root, progress)
     print_summary(root, result, out)
     if result.last is None or not root.report(result.last).exists():
         raise typer.Exit(1)
+
+
+def _make_recorded(root: DataRoot, data: Path | None) -> None:
+    """Ingest recordings into a root of them, or complete one whose recordings were ingested before."""
+    from marketdata.recorded_settings import require_recorded
+    from orchestration.initialise import initialise
+    from orchestration.recorded_root import IngestOptions, ingest_recordings
+    from orchestration.recorded_tables import print_recordings
+
+    if data is not None:
+        with StageProgress() as progress:
+            result = ingest_recordings(root, [data], IngestOptions(), progress)
+        print_recordings(root, result, out)
+    elif not root.settings_file.exists():
+        raise SettingsError(
+            f"{root.path}: no recordings yet; name them with --data, or run `flowsense ingest PATH…` first"
+        )
+    require_recorded(root.settings(), root.settings_file)
+    initialise(root)
 
 
 def nightly(
@@ -67,32 +89,11 @@ def nightly(
             out.print(f"{digest}  {name}", markup=False)
         return
     initialise(root)
-    which = day.date() if day else _next_night(root)
+    which = day.date() if day else next_night(root)
     with StageProgress() as progress:
         result = run_night(root, [which], progress)
     print_summary(root, result, out)
-    _fail_with(result.failed(which))
-
-
-def ingest(
-    context: typer.Context,
-    day: Day = None,
-    all_sessions: Annotated[bool, typer.Option("--all", help="Every session that the source has.")] = False,
-) -> None:
-    """Ingest a session (or all): raw data to feature rows, audited; prints the data-quality table."""
-    from orchestration.initialise import initialise
-    from orchestration.location import root_grids
-    from orchestration.night import run_night
-    from orchestration.summary import print_quality
-
-    root, _ = chosen(context).open()
-    initialise(root)
-    grids = root_grids(root)
-    days = [s.date for s in grids.sessions] if all_sessions else [day.date() if day else _next_night(root)]
-    with StageProgress() as progress:
-        result = run_night(root, days, progress, train=False)
-    print_quality(root, days, out)
-    _fail_with(list(result.failures))
+    fail_with(result.failed(which))
 
 
 def train(context: typer.Context, day: Day = None) -> None:
@@ -103,11 +104,11 @@ def train(context: typer.Context, day: Day = None) -> None:
 
     root, _ = chosen(context).open()
     initialise(root)
-    which = day.date() if day else _next_night(root)
+    which = day.date() if day else next_night(root)
     with StageProgress() as progress:
         result = run_night(root, [which], progress, ingest=False)
     print_summary(root, result, out)
-    _fail_with(result.failed(which))
+    fail_with(result.failed(which))
 
 
 def report(context: typer.Context, day: Day = None) -> None:
@@ -152,7 +153,7 @@ def backtest(
     out.print(f"{made['model']}, {len(sessions)} test sessions to {made['night']}: net {worst} to {best}", markup=False)
 
 
-def _next_night(root: DataRoot) -> date:
+def next_night(root: DataRoot) -> date:
     """Return the first session from the root's first night on that has no decision yet."""
     from models.decisions import DecisionLedger
     from orchestration.location import root_grids
@@ -168,7 +169,8 @@ def _next_night(root: DataRoot) -> date:
     )
 
 
-def _fail_with(failures: Sequence[object]) -> None:
+def fail_with(failures: Sequence[object]) -> None:
+    """Print what failed, and end with exit code 1 if anything did."""
     for failure in failures:
         err.print(f"flowsense: {failure}", markup=False)
     if failures:
