@@ -8,7 +8,9 @@ import numpy as np
 
 from backtests.report.record import FeatureSummary, LabelShare, PartitionQuality, SignalFamily, StageRows
 from features.dataset import LABEL_MISSING, Dataset
+from features.drift import ColumnDrift, drift
 from features.signals.columns import SIGNAL_COLUMNS, SLOW_KINDS
+from features.sketch import sketch_rows
 from marketdata.partitions import Manifest, PartitionMissing, PartitionQuarantined, read_manifest, read_quarantined
 from marketdata.paths import DataRoot, PartitionKey
 from marketdata.settings import Settings
@@ -87,15 +89,18 @@ def _partitions_text(published: int, quarantined: int) -> str:
 
 
 def feature_summaries(table: Dataset, settings: Settings) -> tuple[FeatureSummary, ...]:
-    """Return the distribution of every column of the training table."""
+    """Return the distribution of every column of the training table, and how far the last session lies from those before."""
     units = _units(settings)
+    moved = _drifts(table)
     found = []
     for place, name in enumerate(table.columns):
         column = table.x[:, place].astype(np.float64)
         known = column[np.isfinite(column)]
         family = _family(name)
         if not len(known):
-            found.append(FeatureSummary(name=name, family=family, unit=units.get(name, ""), missing_share=1.0))
+            found.append(
+                FeatureSummary(name=name, family=family, unit=units.get(name, ""), missing_share=1.0, **moved[place])
+            )
             continue
         p01, p50, p99 = (float(value) for value in np.quantile(known, (0.01, 0.5, 0.99)))
         edges = np.linspace(p01, p99, BINS + 1) if p99 > p01 else np.linspace(p01 - 0.5, p01 + 0.5, BINS + 1)
@@ -112,9 +117,28 @@ def feature_summaries(table: Dataset, settings: Settings) -> tuple[FeatureSummar
                 p50=p50,
                 p99=p99,
                 histogram=tuple(int(count) for count in counts),
+                **moved[place],
             )
         )
     return tuple(found)
+
+
+def _drifts(table: Dataset) -> list[dict[str, Any]]:
+    """Return, column by column, how far the last session's values lie from those of the sessions before it."""
+    last = int(table.session.max(initial=0))
+    if last == 0:
+        return [{} for _ in table.columns]
+    today = table.session == last
+    moved = drift(sketch_rows(table.columns, table.x[~today]), sketch_rows(table.columns, table.x[today]))
+    return [_drift_fields(one) for one in moved]
+
+
+def _drift_fields(one: ColumnDrift) -> dict[str, Any]:
+    return {
+        "psi": one.psi if np.isfinite(one.psi) else None,
+        "wasserstein_sd": one.wasserstein_sd if np.isfinite(one.wasserstein_sd) else None,
+        "drift": one.status,
+    }
 
 
 def _units(settings: Settings) -> dict[str, str]:

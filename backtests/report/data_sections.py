@@ -5,7 +5,7 @@ from html import escape
 
 from backtests.report import charts, numbers
 from backtests.report.html import Column, Group, Row, absent, badge, card, section, table, term
-from backtests.report.record import Ablation, NightRecord, PartitionQuality
+from backtests.report.record import Ablation, FeatureSummary, NightRecord, PartitionQuality
 
 MARKS = {"published": ("✓", "good"), "quarantined": ("Q", "bad"), "missing": ("·", "absent")}
 
@@ -107,6 +107,8 @@ def features(record: NightRecord) -> str:
         Column("median", True),
         Column("99 %", True),
         Column("distribution, 1 % to 99 %"),
+        Column(term("PSI"), True, True),
+        Column(term("drift, sd"), True, True),
     )
     families: dict[str, list[Row]] = {}
     for item in record.features:
@@ -124,14 +126,31 @@ def features(record: NightRecord) -> str:
                     numbers.compact(item.p50),
                     numbers.compact(item.p99),
                     charts.sparkbars(item.histogram),
+                    _drift(item),
+                    numbers.decimal(item.wasserstein_sd, 3),
                 )
             )
         )
     groups = [Group(escape(family), rows) for family, rows in families.items()]
     holes = sum(1 for item in record.features if (item.missing_share or 0) > 0.2)
     many = f"{holes:,} of them missing in more than 20 %"
-    lead = f"{len(record.features):,} raw features over the night's training rows; {many}."
+    lead = f"{len(record.features):,} raw features over the night's training rows; {many}.{_drifted(record)}"
     return section("features", "Features and labels", _labels(record) + table(columns, groups, "features"), lead)
+
+
+def _drift(item: FeatureSummary) -> str:
+    shown = numbers.decimal(item.psi, 3)
+    css = {"drifted": "unmet", "watch": "watch"}.get(item.drift)
+    return f'<span class="{css}" title="{item.drift}">{shown}</span>' if css else shown
+
+
+def _drifted(record: NightRecord) -> str:
+    judged = [item for item in record.features if item.drift]
+    if not judged:
+        return ""
+    count = sum(item.drift == "drifted" for item in judged)
+    watched = sum(item.drift == "watch" for item in judged)
+    return f" Against the sessions before, {count:,} drifted in the last one and {watched:,} are to be watched."
 
 
 def _labels(record: NightRecord) -> str:

@@ -57,6 +57,11 @@ GLOSSARY: Final[dict[str, str]] = {
     "parity": (
         "The executor's feature rows equal the night's, and replaying its journal gives the same fills, bit for bit."
     ),
+    "PSI": (
+        "Population stability index of the night's session over the deciles of the sessions before it: below 0.1 stable, "
+        "0.25 and more drifted."
+    ),
+    "drift, sd": "Wasserstein distance between the same two, in standard deviations of the sessions before.",
     "quarantine": "A partition whose audit failed is kept with its reasons and cannot be opened by any later step.",
     "walk-forward": "Every row is forecast by a model that was fitted only on rows whose labels were known before.",
 }

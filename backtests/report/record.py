@@ -330,6 +330,12 @@ class FeatureSummary:
     p99: float | None = None
     histogram: tuple[int, ...] = ()
     """Counts in equal bins between p01 and p99, the tails in the outer bins."""
+    psi: float | None = None
+    """Population stability index of the night's session against the sessions before it; None where either has few values."""
+    wasserstein_sd: float | None = None
+    """Wasserstein distance between the same two, in standard deviations of the sessions before."""
+    drift: Literal["", "stable", "watch", "drifted", "too few values"] = ""
+    """Empty where there is no session before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

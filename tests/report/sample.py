@@ -429,6 +429,9 @@ def _features(rng: np.random.Generator) -> tuple[FeatureSummary, ...]:
                     p50=float(np.median(values)),
                     p99=float(high),
                     histogram=tuple(int(c) for c in counts),
+                    psi=(psi := float(rng.exponential(0.05))),
+                    wasserstein_sd=float(rng.exponential(0.04)),
+                    drift="drifted" if psi >= 0.25 else "watch" if psi >= 0.1 else "stable",
                 )
             )
     return tuple(found)
