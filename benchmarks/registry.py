@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 MODULES: Final = (
+    "benchmarks.books",
     "benchmarks.simulator",
     "benchmarks.lake",
     "benchmarks.parsing",

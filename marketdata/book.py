@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from marketdata.bits import borrowed, inlined
 from marketdata.events import ADD, BID, CLEAR, DELETE, EXECUTE, F_LAST, LEVEL, QUOTE, REDUCE, STATUS, EventArray
 
 BID_SIDE: Final = 0
@@ -24,6 +25,8 @@ COUNT_CROSSED: Final = 3
 trading is halted (0 or 1), groups that ended crossed."""
 
 DEFAULT_LEVELS: Final = 2_048
+NEAR_LEVELS: Final = 8
+"""Levels of a side that a search walks before it halves the rest."""
 
 Levels = npt.NDArray[np.int64]
 
@@ -61,33 +64,31 @@ def copy_book(book: BookState) -> BookState:
     return BookState(book.price.copy(), book.size.copy(), book.count.copy(), book.counters.copy())
 
 
-def grow_book(book: BookState) -> BookState:
-    """Return the same book with room for twice the levels."""
-    levels = book.price.shape[1]
-    grown = empty_book(2 * levels)
-    grown.price[:, :levels] = book.price
-    grown.size[:, :levels] = book.size
-    grown.count[:] = book.count
-    grown.counters[:] = book.counters
-    return grown
-
-
-@njit(cache=True)
+@inlined
 def _slot(prices: Levels, count: int, side: int, price: int) -> int:
-    """Return the position of ``price`` on a side, or where it would be inserted."""
+    """Return the position of ``price`` on a side, or where it would be inserted.
+
+    Looks at the best levels one by one, where nearly all changes are, and halves the rest.
+    """
+    sign = 1 if side == 0 else -1
     k = count
-    if side == 0:
-        while k > 0 and prices[0, k - 1] > price:
-            k -= 1
-    else:
-        while k > 0 and prices[1, k - 1] < price:
-            k -= 1
+    near = max(count - NEAR_LEVELS, 0)
+    while k > near and sign * (prices[side, k - 1] - price) > 0:
+        k -= 1
+    if k == near and k > 0 and sign * (prices[side, k - 1] - price) > 0:
+        low = 0
+        while low < k:
+            middle = (low + k) >> 1
+            if sign * (prices[side, middle] - price) > 0:
+                k = middle
+            else:
+                low = middle + 1
     if k > 0 and prices[side, k - 1] == price:
         return k - 1
     return k
 
 
-@njit(cache=True)
+@inlined
 def _set_level(
     prices: Levels, sizes: Levels, count: Levels, counters: Levels, side: int, k: int, price: int, size: int
 ) -> None:
@@ -121,8 +122,8 @@ def _set_level(
     count[side] = n + 1
 
 
-@njit(cache=True)
-def levels_apply(
+@inlined
+def _apply(
     prices: Levels,
     sizes: Levels,
     count: Levels,
@@ -132,11 +133,6 @@ def levels_apply(
     price: int,
     size: int,
 ) -> None:
-    """Apply one event's action to the arrays of a :class:`BookState`.
-
-    For kernels that take a book apart once before their loop: reaching into the tuple for each event counts references
-    and costs as much as the change itself.
-    """
     side = 0 if event_side == BID else 1
     if action == ADD or action == REDUCE or action == DELETE or action == EXECUTE:  # noqa: SIM109  faster in numba
         k = _slot(prices, count[side], side, price)
@@ -159,6 +155,25 @@ def levels_apply(
         count[1] = 0
     elif action == STATUS:
         counters[2] = 1 if size == 0 else 0
+
+
+@njit(cache=True)
+def levels_apply(
+    prices: Levels,
+    sizes: Levels,
+    count: Levels,
+    counters: Levels,
+    action: int,
+    event_side: int,
+    price: int,
+    size: int,
+) -> None:
+    """Apply one event's action to the arrays of a :class:`BookState`.
+
+    For kernels that take a book apart once before their loop: reaching into the tuple for each event counts references
+    and costs as much as the change itself.
+    """
+    _apply(borrowed(prices), borrowed(sizes), borrowed(count), borrowed(counters), action, event_side, price, size)
 
 
 @njit(cache=True)
@@ -198,25 +213,33 @@ def book_best(book: BookState) -> tuple[int, int, int, int]:
     return bid, bid_size, ask, ask_size
 
 
-@njit(cache=True)
-def _fold(
-    book: BookState,
-    action: npt.NDArray[np.uint8],
-    side: npt.NDArray[np.int8],
-    price: npt.NDArray[np.int64],
-    size: npt.NDArray[np.int64],
-    flags: npt.NDArray[np.uint8],
-    out: npt.NDArray[np.int64],
-) -> None:
-    prices, sizes, count, counters = book.price, book.size, book.count, book.counters
-    for k in range(len(action)):
-        levels_apply(prices, sizes, count, counters, action[k], side[k], price[k], size[k])
+@njit(cache=True, nogil=True)
+def _fold(book: BookState, events: EventArray, out: Levels) -> None:
+    prices, sizes, count, counters = (
+        borrowed(book.price),
+        borrowed(book.size),
+        borrowed(book.count),
+        borrowed(book.counters),
+    )
+    events = borrowed(events)
+    out = borrowed(out)
+    for k in range(len(events)):
+        _apply(
+            prices,
+            sizes,
+            count,
+            counters,
+            events[k].action,
+            events[k].side,
+            events[k].price_units,
+            events[k].size_lots,
+        )
         bids, asks = count[0], count[1]
         out[k, 0] = prices[0, bids - 1] if bids > 0 else 0
         out[k, 1] = sizes[0, bids - 1] if bids > 0 else 0
         out[k, 2] = prices[1, asks - 1] if asks > 0 else 0
         out[k, 3] = sizes[1, asks - 1] if asks > 0 else 0
-        if flags[k] & F_LAST and bids > 0 and asks > 0 and out[k, 0] > out[k, 2]:
+        if events[k].flags & F_LAST and bids > 0 and asks > 0 and out[k, 0] > out[k, 2]:
             counters[3] += 1
 
 
@@ -236,6 +259,5 @@ def fold_best(book: BookState, events: EventArray) -> npt.NDArray[np.int64]:
         Bid price units, bid lots, ask price units, ask lots after each row; 0 and 0 where the side is empty.
     """
     out = np.empty((len(events), 4), np.int64)
-    columns = [np.ascontiguousarray(events[c]) for c in ("action", "side", "price_units", "size_lots", "flags")]
-    _fold(book, *columns, out)
+    _fold(book, events, out)
     return out

@@ -24,7 +24,7 @@ from typing import Final
 
 from numba import njit
 
-from marketdata.bits import borrowed
+from marketdata.bits import borrowed, inlined
 from marketdata.events import ASK, BID
 from marketdata.matching_rules import (
     begin_message,
@@ -140,6 +140,38 @@ def modify_order(book: OrderBookState, order_id: int, price: int, lots: int) -> 
     return status, 0 if status == REJECTED_UNKNOWN else left
 
 
+@inlined
+def match_message(book: OrderBookState, messages: Records, k: int) -> tuple[int, int]:
+    """Match message ``k`` of an array on a lent book; return (status, lots)."""
+    begin_message(book)
+    action = messages[k].action
+    order_id = messages[k].order_id
+    lots = messages[k].size_lots
+    kind = messages[k].kind
+    policy = messages[k].policy
+    side = 0 if messages[k].side == BID else 1
+    if kind > FOK or policy > STP_DECREMENT or (action <= MARKET and side == 1 and messages[k].side != ASK):
+        status, left = REJECTED_MESSAGE, lots
+    elif action == NEW:
+        status, left = enter_message(
+            book, order_id, side, messages[k].price_units, lots, kind, messages[k].owner, policy
+        )
+    elif action == CANCEL:
+        status, left = cancel_message(book, order_id)
+    elif action == MODIFY:
+        if kind == GTC or kind == POST_ONLY:  # noqa: SIM109  faster in numba
+            status, left = modify_message(book, order_id, messages[k].price_units, lots, kind, policy)
+        else:
+            status, left = REJECTED_MESSAGE, lots
+    elif action == MARKET:
+        status, left = market_message(book, order_id, side, lots, messages[k].owner, policy)
+    elif action == REDUCE:
+        status, left = reduce_message(book, order_id, lots)
+    else:
+        status, left = REJECTED_MESSAGE, lots
+    return status, left
+
+
 @njit(cache=True, nogil=True)
 def run_messages(book: OrderBookState, messages: Records, responses: Records) -> tuple[int, int, int]:
     """Match messages in order until they end, or the caller has something to do first.
@@ -171,33 +203,8 @@ def run_messages(book: OrderBookState, messages: Records, responses: Records) ->
         to = counters[FILLS_TO]
         if to > first and capacity - to < counters[LIVE] + counters[LIVE + 1]:
             return RUN_FILLS, k, first
-        begin_message(book)
+        status, left = match_message(book, messages, k)
         first = min(first, counters[FILLS_FROM])
-        action = messages[k].action
-        order_id = messages[k].order_id
-        lots = messages[k].size_lots
-        kind = messages[k].kind
-        policy = messages[k].policy
-        side = 0 if messages[k].side == BID else 1
-        if kind > FOK or policy > STP_DECREMENT or (action <= MARKET and side == 1 and messages[k].side != ASK):
-            status, left = REJECTED_MESSAGE, lots
-        elif action == NEW:
-            status, left = enter_message(
-                book, order_id, side, messages[k].price_units, lots, kind, messages[k].owner, policy
-            )
-        elif action == CANCEL:
-            status, left = cancel_message(book, order_id)
-        elif action == MODIFY:
-            if kind == GTC or kind == POST_ONLY:  # noqa: SIM109  faster in numba
-                status, left = modify_message(book, order_id, messages[k].price_units, lots, kind, policy)
-            else:
-                status, left = REJECTED_MESSAGE, lots
-        elif action == MARKET:
-            status, left = market_message(book, order_id, side, lots, messages[k].owner, policy)
-        elif action == REDUCE:
-            status, left = reduce_message(book, order_id, lots)
-        else:
-            status, left = REJECTED_MESSAGE, lots
         if status == REJECTED_FULL:
             counters[SEQUENCE] -= 1
             return RUN_GROW, k, first
