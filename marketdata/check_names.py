@@ -55,6 +55,10 @@ SLOW: Final = (
 )
 RAW_SUITE: Final = "raw_suite_holds"
 FEATURE_SUITE: Final = "feature_suite_holds"
+POINT_SUITE: Final = "point_suite_holds"
+LABEL_SUITE: Final = "label_suite_holds"
+SIGNAL_SUITE: Final = "signal_suite_holds"
+DATASET_SUITE: Final = "dataset_suite_holds"
 
 WARN_ONLY: Final = frozenset(
     {
@@ -69,11 +73,16 @@ WARN_ONLY: Final = frozenset(
 CHECK_NAMES: Final[dict[str, tuple[str, ...]]] = {
     "raw_ticks": (*RAW_TICKS, RAW_SUITE),
     "events": EVENTS,
+    "point_events": (POINT_SUITE,),
     "feature_rows": (*FEATURE_ROWS, FEATURE_SUITE),
-    "labels": LABELS,
+    "labels": (*LABELS, LABEL_SUITE),
     "options_chains": SLOW,
     "social_posts": SLOW,
     "onchain_transfers": SLOW,
+    "options_signals": (SIGNAL_SUITE,),
+    "social_signals": (SIGNAL_SUITE,),
+    "onchain_signals": (SIGNAL_SUITE,),
+    "dataset_day": (DATASET_SUITE,),
 }
 
 

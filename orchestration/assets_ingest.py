@@ -49,7 +49,7 @@ def tick_assets(grids: Grids) -> list[dg.AssetsDefinition]:
             grids.by_instrument,
             group=TICKS,
             deps=["events"],
-            kinds={"parquet", "numba"},
+            kinds={"parquet", "numba", "greatexpectations"},
             description="Aggressive buys and sells and moves of the mid, one row an aggressor: what Hawkes models are fitted on.",
         ),
         _partition_asset(
@@ -67,7 +67,7 @@ def tick_assets(grids: Grids) -> list[dg.AssetsDefinition]:
             grids.by_instrument,
             group=TICKS,
             deps=["feature_rows", "events"],
-            kinds={"parquet", "numba"},
+            kinds={"parquet", "numba", "greatexpectations"},
             description="The executable move after latency over the horizon, one a feature row, with the time it is known.",
         ),
     ]
@@ -95,7 +95,7 @@ def slow_assets(grids: Grids, kinds: Sequence[str]) -> list[dg.AssetsDefinition]
                 grids.by_date,
                 group=SLOW_SIGNALS,
                 deps=[dg.AssetDep(raw, partition_mapping=sessions_from(1 - stages_slow.HISTORY_SESSIONS[kind]))],
-                kinds={"parquet", "polars"},
+                kinds={"parquet", "polars", "greatexpectations"},
                 description=_SIGNAL_TEXT[kind],
             )
         )

@@ -18,6 +18,7 @@ from orchestration import (
     stages_trading,
 )
 from orchestration.assets_ingest import RETRIES
+from orchestration.audits import sentences
 from orchestration.grids import Grids, all_instruments, key_day, sessions_from
 from orchestration.resources import RootResource
 from orchestration.stage import NightStage, StageContext, publish_partition, run_night_stage
@@ -133,7 +134,7 @@ def train_assets(grids: Grids, settings: Settings, slow_kinds: Sequence[str]) ->
             stages_report.data_docs,
             grids,
             group=REPORT,
-            deps=ticks("raw_ticks", "feature_rows"),
+            deps=["dataset_day", *ticks("raw_ticks", "point_events", "feature_rows", "labels")],
             kinds={"greatexpectations"},
             description="Great Expectations' Data Docs of this session's partitions.",
         ),
@@ -165,9 +166,12 @@ def _dataset_day(grids: Grids, deps: Sequence[dg.AssetDep]) -> dg.AssetsDefiniti
         deps=deps,
         partitions_def=grids.by_date,
         group_name=DATASET,
-        kinds={"parquet", "polars"},
+        kinds={"parquet", "polars", "greatexpectations"},
         description="All instruments' rows of the session with labels and slow signals as known then.",
         retry_policy=RETRIES,
+        check_specs=[
+            dg.AssetCheckSpec(check, asset="dataset_day", blocking=True) for check in sentences("dataset_day")
+        ],
     )
     def dataset_day(context: dg.AssetExecutionContext, root: RootResource) -> Any:
         place = StageContext(root.data_root, root.settings(), root, key_day(context))

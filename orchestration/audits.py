@@ -37,10 +37,18 @@ SENTENCES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "feature_rows_are_well_formed": names.FEATURE_ROWS,
         "feature_suite_holds": (names.FEATURE_SUITE,),
     },
-    "labels": {"labels_belong_to_their_rows": names.LABELS},
+    "point_events": {"point_suite_holds": (names.POINT_SUITE,)},
+    "labels": {
+        "labels_belong_to_their_rows": names.LABELS,
+        "label_suite_holds": (names.LABEL_SUITE,),
+    },
     "options_chains": {"options_chains_are_well_formed": names.SLOW},
     "social_posts": {"social_posts_are_well_formed": names.SLOW},
     "onchain_transfers": {"onchain_transfers_are_well_formed": names.SLOW},
+    "options_signals": {"signal_suite_holds": (names.SIGNAL_SUITE,)},
+    "social_signals": {"signal_suite_holds": (names.SIGNAL_SUITE,)},
+    "onchain_signals": {"signal_suite_holds": (names.SIGNAL_SUITE,)},
+    "dataset_day": {"dataset_suite_holds": (names.DATASET_SUITE,)},
 }
 """Checks of each asset, and which findings of its audit each of them stands for."""
 

@@ -35,7 +35,9 @@ def dataset_day(context: StageContext) -> Produced:
     TooFewInstruments
         If fewer instruments are published than training needs; an alert is raised and the champion stays.
     """
-    from features.dataset_day import TooFewInstruments, build_dataset_day
+    from features.assembler import RowAssembler
+    from features.dataset_day import DAY_COLUMNS, TooFewInstruments, build_dataset_day
+    from marketdata.suites import run_suite
 
     rows, labels, missing, rows_in = _instruments(context)
     signals, absent = load_signals(context.root, context.settings, context.recent_sessions(2))
@@ -45,8 +47,11 @@ def dataset_day(context: StageContext) -> Produced:
         except TooFewInstruments as error:
             raise_alert(context.root, kind="no_training", message=str(error), detail={"missing": missing})
             raise
-    extra = {**manifest, "signals_missing": absent, "parents": _parents(context, rows)}
-    return Produced(frame, rows_in, extra=extra)
+    with stopwatch.part(stopwatch.QUALITY):
+        columns = (*DAY_COLUMNS, *RowAssembler(context.settings).columns)
+        checks, result = run_suite("dataset", frame, context.settings, columns)
+    extra = {**manifest, "signals_missing": absent, "parents": _parents(context, rows), "suite": result}
+    return Produced(frame, rows_in, checks, extra=extra)
 
 
 def _instruments(

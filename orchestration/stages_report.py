@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from backtests.report.record import NightRecord, save_record
+from features.signals.columns import SLOW_KINDS
 from marketdata.partitions import PartitionMissing, PartitionQuarantined, read_manifest, read_quarantined
 from marketdata.paths import DataRoot, PartitionKey
 from orchestration import stopwatch
@@ -16,25 +17,28 @@ from orchestration.stage import StageContext
 from orchestration.stages_evidence import CHAMPION
 
 DATA_DOCS: Final = "data_docs"
+TICK_SUITES: Final = ("raw_ticks", "point_events", "feature_rows", "labels")
+"""Assets of the instrument grid whose partitions hold a suite's result."""
 
 
 def data_docs(context: StageContext) -> Mapping[str, Any]:
     """Render Great Expectations' Data Docs from the suite results beside the session's partitions."""
-    from marketdata.suites import render_data_docs
+    from marketdata.suite_docs import render_data_docs
 
     results = {}
-    for asset in ("raw_ticks", "feature_rows"):
-        for item in context.settings.instruments:
-            key = PartitionKey(asset, context.day, item.symbol)
-            try:
-                manifest = read_manifest(context.root, key)
-            except PartitionQuarantined:
-                manifest = read_quarantined(context.root, key)
-            except PartitionMissing:
-                continue
-            suite = manifest.extra.get("suite")
-            if isinstance(suite, dict) and suite:
-                results[str(key)] = suite
+    symbols = [item.symbol for item in context.settings.instruments]
+    keys = [PartitionKey(asset, context.day, symbol) for asset in TICK_SUITES for symbol in symbols]
+    keys += [PartitionKey(f"{kind}_signals", context.day) for kind in SLOW_KINDS[context.settings.source]]
+    for key in (*keys, PartitionKey("dataset_day", context.day)):
+        try:
+            manifest = read_manifest(context.root, key)
+        except PartitionQuarantined:
+            manifest = read_quarantined(context.root, key)
+        except PartitionMissing:
+            continue
+        suite = manifest.extra.get("suite")
+        if isinstance(suite, dict) and suite:
+            results[str(key)] = suite
     with stopwatch.part(stopwatch.QUALITY):
         folder = context.root.night(context.day) / DATA_DOCS
         index = render_data_docs(results, folder)

@@ -34,12 +34,17 @@ def signal_stage(kind: str) -> PartitionStage:
     """Return the stage that turns the history of one kind into signals of a session."""
 
     def signals(context: StageContext) -> Produced:
+        from features.signals.columns import SIGNAL_COLUMNS
+        from marketdata.suites import run_suite
+
         history, skipped = load_history(context, kind)
         library: Any = importlib.import_module(f"features.signals.{kind}")
         with stopwatch.part(stopwatch.INGEST):
             frame = getattr(library, f"{kind}_signals")(history, context.settings, context.session)
-        extra = {"history_sessions": len(history), "history_skipped": skipped}
-        return Produced(frame, sum(part.height for part in history), (), None, extra)
+        with stopwatch.part(stopwatch.QUALITY):
+            checks, result = run_suite("signals", frame, context.settings, SIGNAL_COLUMNS[kind])
+        extra = {"history_sessions": len(history), "history_skipped": skipped, "suite": result}
+        return Produced(frame, sum(part.height for part in history), checks, None, extra)
 
     return signals
 

@@ -54,11 +54,14 @@ def events(context: StageContext) -> Produced:
 def point_events(context: StageContext) -> Produced:
     """Return aggressive trades and moves of the mid, one row an aggressor group."""
     from features.points import point_events as fold_points
+    from marketdata.suites import run_suite
 
     found = load_events(context)
     with stopwatch.part(stopwatch.INGEST):
         frame = fold_points(found, context.settings.instrument(_symbol(context)))
-    return Produced(frame, len(found), extra=_parents(context, "events"))
+    with stopwatch.part(stopwatch.QUALITY):
+        checks, result = run_suite("points", frame, context.settings)
+    return Produced(frame, len(found), checks, extra={**_parents(context, "events"), "suite": result})
 
 
 def feature_rows(context: StageContext) -> Produced:
@@ -89,6 +92,7 @@ def labels(context: StageContext) -> Produced:
     """
     from features.labels import executable_labels
     from features.rows import FeatureRows
+    from marketdata.suites import run_suite
     from marketdata.validation import audit_labels
 
     settings, session = context.settings, context.session
@@ -104,7 +108,9 @@ def labels(context: StageContext) -> Produced:
         frame = executable_labels(rows, found, instrument, settings.label, settings.latency, session)
     with stopwatch.part(stopwatch.QUALITY):
         checks, bad = audit_labels(frame, rows)
-    return Produced(frame, len(rows.keys), checks, bad, _parents(context, "feature_rows", "events"))
+        suite_checks, result = run_suite("labels", frame, settings)
+    extra = {**_parents(context, "feature_rows", "events"), "suite": result}
+    return Produced(frame, len(rows.keys), [*checks, *suite_checks], bad, extra)
 
 
 def neighbours(context: StageContext, offsets: Iterable[int]) -> list[EventArray]:

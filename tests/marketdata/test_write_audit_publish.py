@@ -28,7 +28,8 @@ from marketdata.quarantine import (
 )
 from marketdata.settings import Settings
 from marketdata.sources import build_source
-from marketdata.suites import render_data_docs, run_suite
+from marketdata.suite_docs import render_data_docs
+from marketdata.suites import run_suite
 from marketdata.validation import audit_events, audit_raw_ticks
 from tests.marketdata.recordings import write_lobster
 
