@@ -51,15 +51,17 @@ class Grids(NamedTuple):
     instrument_id: Int64
 
 
-def grid_of(step: float) -> tuple[int, int, int]:
+def grid_of(step: float, scale: int = 1) -> tuple[int, int, int]:
     """Return the grid of a step, taken as the decimal number that it prints as (0.1 is a tenth).
+
+    ``scale`` is how many of the text's units make one (10,000 where prices are in 1/10,000 of a dollar).
 
     Raises
     ------
     ValueError
         If the step is not positive, or needs more than 18 digits.
     """
-    ratio = Fraction(Decimal(repr(step)))
+    ratio = Fraction(Decimal(repr(step))) * scale
     if ratio <= 0:
         raise ValueError(f"a grid step must be positive, not {step}")
     num, den = ratio.denominator, ratio.numerator

@@ -84,6 +84,8 @@ def unpack_messages(starts: Int64, expected: Int64, out: Int64) -> int:
     """Write a row for each frame that is a message; the first number is 1."""
     n = 0
     for frame in range(len(starts) - 1):
+        if starts[frame] == starts[frame + 1]:  # a connection was opened
+            continue
         if expected[0] == 0:
             n = _row(out, n, IS_SESSION, 0, 0, 1, frame, 1)
             expected[0] = 1
@@ -101,6 +103,8 @@ def unpack_soup(
     refused = 0
     for frame in range(len(starts) - 1):
         k, end = starts[frame], starts[frame + 1]
+        if k == end:  # a connection was opened; the login that follows says where it goes on
+            continue
         problem = GOOD
         if end - k < 3:
             problem = SHORT_PACKET
@@ -174,6 +178,8 @@ def unpack_mold(
     refused = 0
     for frame in range(len(starts) - 1):
         k, end = starts[frame], starts[frame + 1]
+        if k == end:  # a connection was opened; the numbers tell whether anything was missed
+            continue
         problem, at = (GOOD, k) if end - k >= MOLD_HEADER else (SHORT_PACKET, k)
         number = big_endian(data, k + 10, 8) if problem == GOOD else 0
         count = big_endian(data, k + 18, 2) if problem == GOOD else 0
