@@ -3,8 +3,9 @@
 The same visitor trades the same sessions twice. *Inside*: its orders rest in the simulated market's matching engine and the
 flow reacts to them as to anybody's (``marketdata.simulator.visits``). *Replayed*: the tape recorded without it goes through the
 engine and the simulated venue of every backtest, once a queue model. The visitor joins the touch with a post-only order at
-planned times, a side at a time, and cancels what has not filled after its patience; a *following* one cancels already when the
-touch of the others leaves its price. Decisions see the market and reach it with the same latencies in both.
+planned times, a side at a time, and cancels what has not filled after its patience. A *following* one cancels already when the
+touch of the others leaves its price. One that is *not counted* is matched like any order, but makers and takers choose rates
+and sizes as if its lots were not there. Decisions see the market and reach it with the same latencies in both.
 
 The two runs share seed, hidden state, news and activity but not the order of random draws, so they are compared in
 distribution: one difference a session and instrument, with a Student interval over them. A difference has two sources that all
@@ -40,11 +41,13 @@ Float64 = npt.NDArray[np.float64]
 
 INSIDE: Final = "inside"
 FOLLOWING: Final = "following"
+UNCOUNTED: Final = "following, not counted"
 PATIENT: Final = "patient"
+VISITORS: Final = {FOLLOWING: (True, True), UNCOUNTED: (True, False), PATIENT: (False, True)}
+"""Visitors by name: whether it follows the touch, and whether the flow counts its lots (``VisitPlan``)."""
 MARKOUTS_S: Final = (1, 10)
 """After a fill, seconds at which the mid is read."""
 LOTS: Final = (1, 5)
-FOLLOWS: Final = (True, False)
 EVERY_S: Final = 40.0
 PATIENCE_S: Final = 30.0
 SESSIONS: Final = 10
@@ -83,7 +86,7 @@ def measure_venue_truth(
     sessions: Sequence[Session],
     *,
     lots: Sequence[int] = LOTS,
-    follows: Sequence[bool] = FOLLOWS,
+    visitors: Sequence[str] = tuple(VISITORS),
     every_s: float = EVERY_S,
     patience_s: float = PATIENCE_S,
     models: Sequence[str] = tuple(QUEUE_MODELS),
@@ -99,8 +102,8 @@ def measure_venue_truth(
         From the first of the root's calendar on.
     lots : sequence of int
         Sizes of the visitor's orders; each is a run of its own.
-    follows : sequence of bool
-        Whether the visitor follows the touch or is patient; each is a run of its own.
+    visitors : sequence of str
+        Names in :data:`VISITORS`; each is a run of its own.
     every_s, patience_s : float
         Time between two visits of a side, and how long each stays.
     models : sequence of str
@@ -110,12 +113,12 @@ def measure_venue_truth(
     """
     say = progress or (lambda stage, done, total: None)
     found = []
-    cases = [(size, is_following) for is_following in follows for size in lots]
+    cases = [(size, visitor) for visitor in visitors for size in lots]
     total = len(sessions) * len(cases)
-    for j, (size, is_following) in enumerate(cases):
+    for j, (size, visitor) in enumerate(cases):
         for index, session in enumerate(sessions):
             say("venue truth", j * len(sessions) + index, total)
-            found.append(_one_session(settings, session, index, size, is_following, every_s, patience_s, models))
+            found.append(_one_session(settings, session, index, size, visitor, every_s, patience_s, models))
     say("venue truth", total, total)
     visits = pl.concat(found)
     return VenueTruth(visits, summarise(visits))
@@ -126,7 +129,7 @@ def _one_session(
     session: Session,
     index: int,
     lots: int,
-    follows: bool,
+    visitor: str,
     every_s: float,
     patience_s: float,
     models: Sequence[str],
@@ -141,7 +144,8 @@ def _one_session(
         feed_ns=latency.feed_ns,
         to_venue_ns=to_venue,
         seed=settings.simulator.seed + index,
-        follows=follows,
+        follows=VISITORS[visitor][0],
+        is_counted=VISITORS[visitor][1],
     )
     world = simulate_visited(settings, session, index, plan)
     strategy = visiting(plan, to_venue)
@@ -158,7 +162,7 @@ def _one_session(
             frames.append(_outcomes(name, replayed, recorded, plan, item))
     out = pl.concat(frames)
     return out.with_columns(
-        pl.lit(FOLLOWING if follows else PATIENT).alias("visitor"),
+        pl.lit(visitor).alias("visitor"),
         pl.lit(lots).alias("lots"),
         pl.lit(session.date).alias("session"),
     )

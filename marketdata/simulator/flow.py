@@ -75,7 +75,7 @@ from marketdata.simulator.tape import (
     take_market,
     take_touch,
 )
-from marketdata.simulator.visits import Visits, next_visit_s, note_fills, visit_now, watch_touch
+from marketdata.simulator.visits import Visits, next_visit_s, note_fills, uncount, visit_now, watch_touch
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -215,6 +215,8 @@ def run_flow(
         grid_end = (step + 1) * STEP_S
         if counted != n:
             _count_orders(book, counts)
+            if visitor and not visits.is_counted[0]:
+                uncount(book, visits, counts[6:8])
             counted = n
         _base_rates(book, flow, rates, counts, step, value, fit)
         steady = 0.0

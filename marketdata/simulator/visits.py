@@ -59,6 +59,9 @@ class VisitPlan:
     lots : int64 array, shape (V,)
     reaction_ns : int, optional
         Where the visitor follows the touch: from a change of it at the exchange until the cancel arrives there. None: patient.
+    is_counted : bool
+        Whether makers and takers count its lots at the touch when they choose what to do, as they do with anybody's. False takes
+        apart what the flow does because of an order from what matching alone does to it.
     """
 
     look_ns: Int64
@@ -67,6 +70,7 @@ class VisitPlan:
     side: Int64
     lots: Int64
     reaction_ns: int | None = None
+    is_counted: bool = True
 
     def __post_init__(self) -> None:
         count = len(self.look_ns)
@@ -100,6 +104,7 @@ class Visits(NamedTuple):
         By side, when a cancel that follows the touch arrives; infinite while none is under way.
     reaction_s : float64 array, shape (1,)
         Infinite where the visitor is patient.
+    is_counted : bool array, shape (1,)
     side, lots, price, order_id, ahead, filled, status : int64 arrays, shape (V,)
     rested_ns, first_fill_ns, last_fill_ns, left_ns : int64 arrays, shape (V,)
         0 until it happened.
@@ -114,6 +119,7 @@ class Visits(NamedTuple):
     now_in: Int64
     leave_s: Float64
     reaction_s: Float64
+    is_counted: npt.NDArray[np.bool_]
     side: Int64
     lots: Int64
     price: Int64
@@ -135,7 +141,9 @@ def start_visits(plan: VisitPlan | None, open_ns: int, max_ids: int) -> Visits:
     nothing = np.zeros(0, np.int64)
     if plan is None or count == 0:
         ids = np.zeros(0, np.int32)
-        return Visits._make([np.zeros(0), nothing, nothing, *_clocks(np.inf), nothing, nothing, *columns, ids])
+        return Visits._make(
+            [np.zeros(0), nothing, nothing, *_clocks(np.inf), np.ones(1, np.bool_), nothing, nothing, *columns, ids]
+        )
     when = np.concatenate([plan.look_ns, plan.arrive_ns, plan.cancel_ns])
     what = np.repeat(np.array([LOOK, ARRIVE, LEAVE]), count)
     order = np.lexsort((what, when))
@@ -146,6 +154,7 @@ def start_visits(plan: VisitPlan | None, open_ns: int, max_ids: int) -> Visits:
             np.tile(np.arange(count), 3)[order],
             what[order],
             *_clocks(reaction_s),
+            np.array([plan.is_counted]),
             plan.side.astype(np.int64),
             plan.lots.astype(np.int64),
             *columns,
@@ -242,6 +251,17 @@ def watch_touch(book: OrderBookState, visits: Visits, now: float) -> None:
 
 
 @njit(cache=True, forceinline=True)
+def uncount(book: OrderBookState, visits: Visits, lots: Int64) -> None:
+    """Take the visitor's own lots at the touch out of ``lots``, shape (2,): the lots at the best bid and ask."""
+    for side in range(2):
+        v = visits.now_in[side] - 1
+        if v >= 0 and visits.status[v] == RESTING:
+            touch = best_bid(book) if side == 0 else best_ask(book)
+            if visits.price[v] == touch:
+                lots[side] -= visits.lots[v] - visits.filled[v]
+
+
+@njit(cache=True, forceinline=True)
 def note_fills(visits: Visits, tape: Tape, first: int, n: int) -> None:
     """Look for fills of the visitor's orders among the rows of one event group."""
     for row in range(first, n):
@@ -301,6 +321,7 @@ def even_plan(
     to_venue_ns: int,
     seed: int,
     follows: bool,
+    is_counted: bool = True,
     margin_s: float = 120.0,
 ) -> VisitPlan:
     """Return a plan that visits both sides in turn, once each every ``every_s`` seconds, jittered by a tenth of that.
@@ -314,6 +335,8 @@ def even_plan(
         The decision at time t sees the market of ``t - feed_ns`` and acts on it at ``t + to_venue_ns``.
     follows : bool
         Whether it cancels when the touch has left its price.
+    is_counted : bool
+        See :class:`VisitPlan`.
     margin_s : float
         Free time at the start and the end of the session.
 
@@ -338,4 +361,5 @@ def even_plan(
         side=np.arange(len(decide), dtype=np.int64) % 2,
         lots=np.full(len(decide), lots, np.int64),
         reaction_ns=feed_ns + to_venue_ns if follows else None,
+        is_counted=is_counted,
     )
