@@ -1,4 +1,7 @@
-"""One WebSocket connection kept open: hello, pings, silence, reconnection. Runs in the feed's event loop."""
+"""One WebSocket connection kept open: hello, pings, silence, reconnection. Runs in the feed's event loop.
+
+Each opening is also told to the codec, by an empty frame (:mod:`marketdata.frames`).
+"""
 
 import asyncio
 import logging
@@ -117,6 +120,7 @@ class Connection:
                 self.metrics.reconnects += self.opened > 1
                 self._last, self._is_stale = self.clock.monotonic(), False
                 self._tell(StatusKind.CONNECTED, "again" if self.opened > 1 else "")
+                self.inbox.put_frame(self.leg, self.endpoint.url, b"")
                 await self._first_of(self._receive(socket), self._watch(), self._ping(socket), self._renewed())
         except (OSError, WebSocketException, TimeoutError, ValueError) as error:
             if isinstance(error, Silence | Stopped):

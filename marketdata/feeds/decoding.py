@@ -105,6 +105,7 @@ class FrameDecoder:
     def _told(self, decoded: Decoded, batch: FrameBatch) -> list[StreamItem]:
         items: list[StreamItem] = []
         self.metrics.ignored.update(decoded.ignored)
+        self.metrics.frames -= decoded.ignored.get("opened", 0)
         self.metrics.gaps += len(decoded.gaps)
         self.metrics.rejected += len(decoded.rejected)
         for gap in decoded.gaps:

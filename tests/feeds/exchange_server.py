@@ -4,6 +4,7 @@ The venue's books go on with every frame of its script, whether the frame reache
 """
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections import Counter
@@ -124,7 +125,7 @@ class ExchangeServer:
         self.before_snapshot: Callable[[str, VenueBook], None] | None = None
         self._late: list[tuple[int, Frame]] = []
         self._history: dict[str, list[bytes]] = {symbol: [] for symbol in books}
-        self._playing = asyncio.Lock()
+        self._connected: list[ServerConnection] = []
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -161,11 +162,13 @@ class ExchangeServer:
 
     async def _main(self) -> None:
         async with serve(
-            self._play, "127.0.0.1", self.port, process_request=self._request, ping_interval=None
+            self._join, "127.0.0.1", self.port, process_request=self._request, ping_interval=None
         ) as server:
             self.port = server.sockets[0].getsockname()[1]
             self._ready.set()
+            player = asyncio.ensure_future(self._play())
             await self._stop.wait()
+            player.cancel()
 
     async def _request(self, connection: ServerConnection, request: Request) -> Response | None:
         parts = urlsplit(request.path)
@@ -188,36 +191,25 @@ class ExchangeServer:
         headers = Headers([("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return Response(200, "OK", headers, body)
 
-    async def _play(self, connection: ServerConnection) -> None:
+    async def _join(self, connection: ServerConnection) -> None:
         self.connections += 1
-        listener = asyncio.ensure_future(self._listen(connection))
+        self._connected.append(connection)
         try:
-            async with self._playing:
-                await self._play_on(connection)
-            await connection.wait_closed()
+            async for text in connection:
+                self.heard.append(str(text))
         except ConnectionClosed:
             pass
         finally:
-            listener.cancel()
+            if connection in self._connected:
+                self._connected.remove(connection)
 
-    async def _listen(self, connection: ServerConnection) -> None:
-        async for text in connection:
-            self.heard.append(str(text))
-
-    async def _play_on(self, connection: ServerConnection) -> None:
+    async def _play(self) -> None:
+        """Play the script to whoever is connected; wait where nobody is."""
         while not self.is_done:
             if self.hold_at is not None and self.position >= self.hold_at:
-                hold = asyncio.ensure_future(self._go.wait())
-                closed = asyncio.ensure_future(connection.wait_closed())
-                done, _ = await asyncio.wait({hold, closed}, return_when=asyncio.FIRST_COMPLETED)
-                hold.cancel()
-                if closed in done:
-                    return
-                closed.cancel()
+                await self._go.wait()
                 self.hold_at = None
-            if not await self._next(connection):
-                connection.transport.abort()
-                return
+            await self._next()
             if self.position % self.burst == 0:
                 await asyncio.sleep(self.pause_s)
             if self.position >= self._await[0]:
@@ -229,38 +221,56 @@ class ExchangeServer:
             await asyncio.sleep(0.002)
         self._await = (len(self.script) + 1, 0)
 
-    async def _next(self, connection: ServerConnection) -> bool:
-        """Send what is due; return whether the connection still stands."""
+    async def _carrier(self, frame: Frame) -> ServerConnection:
+        """Return the connection that carries a frame: by what its address subscribes to, where it does."""
+        kind = "depth" if b"depth" in frame.payload[:60] else "rade"
+        while True:
+            for connection in reversed(self._connected):
+                path = connection.request.path if connection.request is not None else ""
+                if "streams=" not in path or kind in path:
+                    return connection
+            await asyncio.sleep(0.002)
+
+    async def _send(self, frame: Frame, payload: bytes | None = None) -> None:
+        connection = await self._carrier(frame)
+        with contextlib.suppress(ConnectionClosed):  # what is sent into a broken connection is lost
+            await connection.send(frame.payload if payload is None else payload, text=True)
+
+    async def _next(self) -> None:
+        """Send what is due."""
         for due in [late for late in self._late if late[0] <= self.position or self.position >= len(self.script)]:
             self._late.remove(due)
-            await connection.send(due[1].payload)
+            await self._send(due[1])
         if self.position >= len(self.script):
-            return True
+            return
+        connection = await self._carrier(self.script[self.position])
         fault = self.faults.pop(self.position, None)
         if fault is None:
-            frame = self._advance()
-            await connection.send(frame.payload, text=True)
-            return True
+            await self._send(self._advance())
+            return
         self.happened[fault.kind] += 1
         if fault.kind in {"drop", "late", "disconnect"}:
             self._await = (self.position + fault.count + 5, self.rest_requests + 1)
         if fault.kind == "disconnect":
+            await asyncio.sleep(0.02)
+            connection.transport.abort()
+            if connection in self._connected:
+                self._connected.remove(connection)
             for _ in range(min(fault.count, len(self.script) - self.position)):
                 self._advance()
-            return False
+            return
         frame = self._advance()
         if fault.kind == "duplicate":
-            await connection.send(frame.payload, text=True)
-            await connection.send(frame.payload, text=True)
+            await self._send(frame)
+            await self._send(frame)
         elif fault.kind == "late":
             self._late.append((self.position + fault.count, frame))
         elif fault.kind == "delay":
             await asyncio.sleep(fault.seconds)
-            await connection.send(frame.payload, text=True)
+            await self._send(frame)
         elif fault.kind == "garbage":
-            await connection.send(frame.payload[: len(frame.payload) // 2], text=True)
-            await connection.send(frame.payload, text=True)
-        return True
+            await self._send(frame, frame.payload[: len(frame.payload) // 2])
+            await self._send(frame)
 
     def _advance(self) -> Frame:
         frame = self.script[self.position]
