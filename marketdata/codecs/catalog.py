@@ -1,6 +1,7 @@
 """The venues whose frames we read, written out: a new venue is one file and one line here (``docs/venues.md``)."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 from marketdata.codecs import (
@@ -17,7 +18,7 @@ from marketdata.codecs import (
     kraken_futures,
     okx,
 )
-from marketdata.codecs.decimals import inferred_instrument, places_of
+from marketdata.codecs.decimals import OffGrid, inferred_instrument, places_of
 from marketdata.codecs.dialect import Dialect, DialectCodec
 from marketdata.frames import QUARANTINE, FrameBatch, FrameCodec
 from marketdata.instruments import Instrument
@@ -96,7 +97,8 @@ def infer_grid(venue: str, batch: FrameBatch, first_id: int = 0) -> dict[str, In
     places: dict[str, tuple[int, int]] = {}
     for symbol, price, size in build_codec(venue, {}, QUARANTINE).iter_numbers(batch):
         seen = places.get(symbol, (0, 0))
-        places[symbol] = (max(seen[0], places_of(price)), max(seen[1], places_of(size)))
+        with suppress(OffGrid):  # no number at all: the codec will refuse the frame with this reason
+            places[symbol] = (max(seen[0], places_of(price)), max(seen[1], places_of(size)))
     return {
         symbol: inferred_instrument(symbol, first_id + k, venue, float(f"1e-{price}"), float(f"1e-{size}"))
         for k, (symbol, (price, size)) in enumerate(sorted(places.items()))

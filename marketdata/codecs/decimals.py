@@ -14,6 +14,10 @@ MAX_DIGITS: Final = 18
 """Digits that fit into an int64 whatever they are."""
 
 
+MAX_TEXT: Final = 400
+"""Characters of a number; nobody pads one so far."""
+
+
 class OffGrid(ValueError):
     """A number is not a multiple of the grid's step, or is no plain decimal number at all."""
 
@@ -62,6 +66,8 @@ def to_units(text: str, step: Step) -> int:
     OffGrid
         If the text is no such number, is too large for an int64, or lies between two steps.
     """
+    if len(text) > MAX_TEXT:
+        raise OffGrid(f"{text[:40]}… is too long for a number")
     whole, point, fraction = text.partition(".")
     if not (whole.isdecimal() and text.isascii() and (fraction.isdecimal() if point else True)):
         whole, fraction = _plain(text)
@@ -99,6 +105,8 @@ def places_of(text: str) -> int:
     OffGrid
         If it is no decimal number of 0 or more.
     """
+    if len(text) > MAX_TEXT:
+        raise OffGrid(f"{text[:40]}… is too long for a number")
     whole, point, fraction = text.partition(".")
     if not (whole.isdecimal() and text.isascii() and (fraction.isdecimal() if point else True)):
         _, fraction = _plain(text)
