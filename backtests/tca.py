@@ -2,6 +2,10 @@
 
 Signs are those of a cost: positive is worse for us, for buys and sells alike. Costs are in quote currency, and in basis points of
 the parent's value at its decision price.
+
+References
+----------
+Perold (1988). The implementation shortfall: paper versus reality. Journal of Portfolio Management 14(3).
 """
 
 from dataclasses import dataclass

@@ -38,16 +38,18 @@ def algorithm(name: str, curves: "Callable[[Assignment], Sequence[int]]") -> "Ma
     """
     import numpy as np
 
-    from trading import execution
+    from trading import execution_algorithms
 
     known: dict[str, Make] = {
-        "twap": lambda one: execution.twap(one.parent),
-        "twap_resting": lambda one: execution.twap(one.parent, placement="rest"),
-        "hybrid_twap": lambda one: execution.hybrid_twap(one.parent),
-        "vwap": lambda one: execution.vwap(one.parent, np.array(curves(one), np.int64)),
-        "pov": lambda one: execution.participation(one.parent, rate=POV_RATE, display=max(1, one.parent.lots // 10)),
-        "implementation_shortfall": lambda one: execution.implementation_shortfall(one.parent),
-        "iceberg": lambda one: execution.iceberg(one.parent, display=max(1, one.parent.lots // 10)),
+        "twap": lambda one: execution_algorithms.twap(one.parent),
+        "twap_resting": lambda one: execution_algorithms.twap(one.parent, placement="rest"),
+        "hybrid_twap": lambda one: execution_algorithms.hybrid_twap(one.parent),
+        "vwap": lambda one: execution_algorithms.vwap(one.parent, np.array(curves(one), np.int64)),
+        "pov": lambda one: execution_algorithms.participation(
+            one.parent, rate=POV_RATE, display=max(1, one.parent.lots // 10)
+        ),
+        "implementation_shortfall": lambda one: execution_algorithms.implementation_shortfall(one.parent),
+        "iceberg": lambda one: execution_algorithms.iceberg(one.parent, display=max(1, one.parent.lots // 10)),
     }
     if name not in known:
         raise SettingsError(f"unknown algorithm {name!r}: {', '.join(ALGORITHMS)}")
@@ -145,7 +147,7 @@ class VolumeHistory:
         """Return cumulative shares in ppm over an assignment's life: a straight line where no session came before it."""
         import numpy as np
 
-        from trading.execution import straight_curve, volume_curve
+        from trading.execution_algorithms import straight_curve, volume_curve
 
         earlier = [session for session in self._sessions if session.open_ns < one.session.open_ns]
         first = (one.parent.start_ns - one.session.open_ns) // NS_PER_MINUTE

@@ -13,7 +13,8 @@ from marketdata.presets import preset
 from marketdata.sources import build_source
 from models.forecast import FORECAST_DTYPE
 from tests.trading.tape import OPEN_NS, Tape, engine, instrument, run, script
-from trading.execution import ParentOrder, hybrid_twap, twap
+from trading.execution import ParentOrder
+from trading.execution_algorithms import hybrid_twap, twap
 from trading.orders import IOC, POST_ONLY
 from trading.strategies import Strategy
 

@@ -8,16 +8,13 @@ import pytest
 from marketdata.clock import NS_PER_MS, NS_PER_S
 from marketdata.events import ASK, BID, EXECUTE, LEVEL, EventArray
 from tests.trading.tape import OPEN_NS, Tape, engine, forecast, random_forecasts, random_market, run
-from trading.execution import (
-    WHOLE,
-    ParentError,
-    ParentOrder,
+from trading.execution import WHOLE, ParentError, ParentOrder, share_at
+from trading.execution_algorithms import (
     front_loaded_curve,
     hybrid_twap,
     iceberg,
     implementation_shortfall,
     participation,
-    share_at,
     straight_curve,
     twap,
     volume_curve,
