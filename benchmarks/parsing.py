@@ -47,7 +47,8 @@ def depth_frames(count: int, seed: int) -> tuple[list[bytes], Sides]:
     rng = np.random.default_rng(seed)
     away = np.argsort(rng.random((count, 2, 60)), axis=2)[:, :, :LEVELS] + 1
     lots = rng.integers(0, 5_000, (count, 2, LEVELS)) * (rng.random((count, 2, LEVELS)) > 0.2)
-    frames, sides = [], ({}, {})
+    frames: list[bytes] = []
+    sides: Sides = ({}, {})
     for k in range(count):
         texts = []
         for side, sign in ((0, -1), (1, 1)):

@@ -23,56 +23,21 @@ https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from marketdata.codecs.binance_json import (
-    BEST,
-    DEPTH,
-    HEAD,
-    OUTER,
-    SNAPSHOT,
-    STATISTICS,
-    TRADES,
-    AggregateJson,
-    BestJson,
-    DepthJson,
-    TradeJson,
-)
-from marketdata.codecs.binance_scan import (
-    BYTES_PER_ROW,
-    COUNTS,
-    TRADES_AGGREGATED,
-    TRADES_BY_ID,
-    BinanceSync,
-    scan_frames,
-    stamp_to_ns,
-)
-from marketdata.codecs.decimals import step_of
+from marketdata.codecs.binance_books import BinanceBooks, BinanceState, Step, snapshot_symbol
+from marketdata.codecs.binance_json import AGGREGATE, DEPTH, HEAD, OUTER, SNAPSHOT, TRADE
+from marketdata.codecs.binance_scan import scan_frames
+from marketdata.codecs.binance_state import BYTES_PER_ROW, COUNTS, BinanceSync
 from marketdata.codecs.json_scan import SymbolTable, padded, symbol_table
-from marketdata.codecs.wire import (
-    BadFrame,
-    PriceSize,
-    Row,
-    as_events,
-    clear_row,
-    decode,
-    joined_events,
-    level_rows,
-    price_and_lots,
-    snapshot_rows,
-)
-from marketdata.events import ASK, BID, EVENT_DTYPE, F_LAST, F_TS_CARRIED, QUOTE, TRADE, EventArray
-from marketdata.frames import QUARANTINE, RAISE, Decoded, Endpoint, FrameBatch, FrameError, Gap, Rejected
+from marketdata.codecs.wire import BadFrame, PriceSize, as_events, decode, joined_events
+from marketdata.events import EVENT_DTYPE
+from marketdata.frames import QUARANTINE, RAISE, Decoded, Endpoint, FrameBatch, FrameError, Rejected
 from marketdata.instruments import Instrument
-
-MAX_PENDING: Final = 10_000
-"""Updates kept for one symbol while its book is unknown; beyond, the oldest go, counted: a snapshot will be newer than they."""
 
 SYMBOLS_PER_CONNECTION: Final = 100
 
@@ -122,50 +87,6 @@ COINM: Final = Market(
 )
 
 
-class _Depth(NamedTuple):
-    """A depth update read whole: exchange time, ids, levels on the grid."""
-
-    ts_event: int
-    first: int
-    last: int
-    previous: int
-    bids: list[tuple[int, int]]
-    asks: list[tuple[int, int]]
-
-
-@dataclass(slots=True)
-class BinanceState:
-    """What the fold remembers: sequence numbers, and the updates kept by symbol number until their snapshot comes."""
-
-    sync: BinanceSync
-    pending: dict[int, list[_Depth]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Step:
-    """What one call of ``step`` has found so far."""
-
-    batch: FrameBatch
-    parts: list[EventArray] = field(default_factory=list)
-    gaps: list[Gap] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
-    ignored: Counter[str] = field(default_factory=Counter)
-
-
-def snapshot_symbol(stream: str) -> str:
-    """Return the symbol of a snapshot, which only its REST address names.
-
-    Raises
-    ------
-    BadFrame
-        If the address names none.
-    """
-    symbol = parse_qs(urlsplit(stream).query).get("symbol", [""])[0]
-    if not symbol:
-        raise BadFrame(f"a snapshot's stream is its REST address with the symbol in it, not {stream!r}")
-    return symbol
-
-
 class BinanceCodec:
     """The codec of one of Binance's markets; see the module.
 
@@ -201,8 +122,8 @@ class BinanceCodec:
         self._complete_only = complete_only
         self._symbols = tuple(self._instruments)
         self._number = {symbol: k for k, symbol in enumerate(self._symbols)}
-        self._steps = [(step_of(i.price_decimals), step_of(i.lot_size)) for i in self._instruments.values()]
         self._table: SymbolTable = symbol_table(self._instruments, self._quotes)
+        self._books = BinanceBooks(market.chained, self._instruments, self._table)
 
     @property
     def venue(self) -> str:
@@ -261,7 +182,7 @@ class BinanceCodec:
     def step(self, state: BinanceState, batch: FrameBatch) -> tuple[BinanceState, Decoded]:
         """Read a batch; see :class:`~marketdata.frames.FrameCodec`."""
         frames = len(batch)
-        found = _Step(batch)
+        found = Step(batch)
         sync = state.sync
         k = 0
         if self._complete_only:
@@ -295,6 +216,7 @@ class BinanceCodec:
         """Yield (symbol, price, size) as written; see :class:`~marketdata.codecs.catalog.VenueCodec`."""
         for k in range(len(batch)):
             raw = batch.frame(k)
+            levels: list[PriceSize]
             try:
                 outer = decode(OUTER, raw)
                 payload = bytes(outer.data) or raw
@@ -308,8 +230,8 @@ class BinanceCodec:
                     if head.e == "depthUpdate":
                         depth = decode(DEPTH, payload)
                         levels = [*depth.b, *depth.a]
-                    elif head.e in TRADES:
-                        trade = decode(TRADES[head.e], payload)
+                    elif head.e in ("trade", "aggTrade"):
+                        trade = decode(TRADE, payload) if head.e == "trade" else decode(AGGREGATE, payload)
                         levels = [(trade.p, trade.q)]
                     else:
                         continue
@@ -318,11 +240,11 @@ class BinanceCodec:
             for price, size in levels:
                 yield symbol, price, size
 
-    def _complete(self, state: BinanceState, found: _Step, k: int) -> None:
+    def _complete(self, state: BinanceState, found: Step, k: int) -> None:
         """Read frame ``k`` with the complete parser; what it does not understand is refused with the reason."""
         batch = found.batch
         try:
-            rows = self._read(state, found, batch.frame(k), int(batch.ts_recv[k]), batch.streams[batch.stream[k]])
+            rows = self._books.read(state, found, batch.frame(k), int(batch.ts_recv[k]), batch.streams[batch.stream[k]])
         except BadFrame as error:
             if self._policy == RAISE:
                 stream = batch.streams[batch.stream[k]]
@@ -331,185 +253,3 @@ class BinanceCodec:
             return
         if rows:
             found.parts.append(as_events(rows))
-
-    def _read(self, state: BinanceState, found: _Step, raw: bytes, ts_recv: int, stream: str) -> list[Row]:
-        if not raw:
-            found.ignored["opened"] += 1
-            return []
-        outer = decode(OUTER, raw)
-        wrapped = len(bytes(outer.data)) > 0
-        if len(bytes(outer.error)) or outer.code is not None:
-            raise BadFrame(f"the venue answers with an error: {raw[:200].decode(errors='replace')}")
-        if not wrapped and outer.lastUpdateId is not None:
-            return self._snapshot(state, found, raw, ts_recv, stream)
-        if not wrapped and outer.id is not None:
-            found.ignored["answer"] += 1
-            return []
-        payload = bytes(outer.data) if wrapped else raw
-        head = decode(HEAD, payload)
-        kind = "bookTicker" if head.e is None and head.u is not None else head.e
-        if kind in STATISTICS:
-            found.ignored[str(kind)] += 1
-            return []
-        if kind not in ("depthUpdate", "trade", "aggTrade", "bookTicker"):
-            raise BadFrame(
-                f"unknown kind of frame {kind!r}" if kind else "neither an event, nor an answer, nor a snapshot"
-            )
-        if head.s is None:
-            raise BadFrame("no symbol (s)")
-        number = self._number.get(head.s)
-        if number is None:
-            found.ignored["other_symbol"] += 1
-            return []
-        if kind == "depthUpdate":
-            return self._depth(state, found, decode(DEPTH, payload), number, ts_recv)
-        if kind == "bookTicker":
-            return self._best(state, found, decode(BEST, payload), number, ts_recv)
-        return self._trade(state, found, decode(TRADES[kind], payload), kind, number, ts_recv)
-
-    def _on_grid(self, number: int, levels: Sequence[PriceSize]) -> list[tuple[int, int]]:
-        instrument, steps = self._instruments[self._symbols[number]], self._steps[number]
-        return [price_and_lots(price, size, instrument, steps) for price, size in levels]
-
-    def _depth(self, state: BinanceState, found: _Step, payload: DepthJson, number: int, ts_recv: int) -> list[Row]:
-        if self._market.chained and payload.pu is None:
-            raise BadFrame("a futures depth update without pu")
-        depth = _Depth(
-            stamp_to_ns(payload.T if payload.T is not None else payload.E),
-            payload.U,
-            payload.u,
-            payload.pu if payload.pu is not None else -1,
-            self._on_grid(number, payload.b),
-            self._on_grid(number, payload.a),
-        )
-        sync = state.sync
-        if not sync.known[number]:
-            sync.clock[0] = max(int(sync.clock[0]), depth.ts_event)
-            kept = state.pending.setdefault(number, [])
-            kept.append(depth)
-            if len(kept) > MAX_PENDING:
-                del kept[0]
-                found.ignored["pending_overflow"] += 1
-            return []
-        if depth.last <= sync.last[number]:
-            found.ignored["old"] += 1
-            return []
-        sync.clock[0] = max(int(sync.clock[0]), depth.ts_event)
-        due = self._due(depth, int(sync.last[number]))
-        if due is None:
-            return self._apply(state, found, number, depth, ts_recv)
-        sync.known[number] = 0
-        state.pending[number] = [depth]
-        found.gaps.append(Gap(self._symbols[number], ts_recv, *due))
-        instrument = int(self._table.instrument_id[number])
-        return [clear_row(instrument, depth.ts_event, ts_recv, depth.last, F_LAST)]
-
-    def _due(self, depth: _Depth, last: int) -> tuple[int, int] | None:
-        """Return None if the update follows ``last``, else the number that was due and the one that came."""
-        if self._market.chained:
-            return None if depth.previous <= last else (last, depth.previous)
-        return None if depth.first <= last + 1 else (last + 1, depth.first)
-
-    def _apply(self, state: BinanceState, found: _Step, number: int, depth: _Depth, ts_recv: int) -> list[Row]:
-        state.sync.last[number] = depth.last
-        instrument = int(self._table.instrument_id[number])
-        rows = level_rows(instrument, depth.ts_event, ts_recv, depth.last, depth.bids, depth.asks)
-        if not rows:
-            found.ignored["empty_depth"] += 1
-        return rows
-
-    def _snapshot(self, state: BinanceState, found: _Step, raw: bytes, ts_recv: int, stream: str) -> list[Row]:
-        symbol = snapshot_symbol(stream)
-        number = self._number.get(symbol)
-        if number is None:
-            found.ignored["other_symbol"] += 1
-            return []
-        snapshot = decode(SNAPSHOT, raw)
-        bids, asks = self._on_grid(number, snapshot.bids), self._on_grid(number, snapshot.asks)
-        if any(lots == 0 for _, lots in (*bids, *asks)):
-            raise BadFrame("a snapshot with an empty level")
-        sync, last = state.sync, snapshot.lastUpdateId
-        if sync.known[number] and last < sync.last[number]:
-            found.ignored["old_snapshot"] += 1
-            return []
-        kept = state.pending.get(number, [])
-        ahead = [depth for depth in kept if depth.last > last]
-        if ahead and self._due(ahead[0], last) is not None:
-            found.ignored["stale_snapshot"] += 1
-            return []
-        flags = 0
-        if snapshot.T is not None:
-            ts_event = stamp_to_ns(snapshot.T)
-            sync.clock[0] = max(int(sync.clock[0]), ts_event)
-        else:
-            covered = [depth.ts_event for depth in kept if depth.last <= last]
-            ts_event = covered[-1] if covered else int(sync.clock[0])
-            flags = F_TS_CARRIED
-        sync.known[number] = 1
-        sync.last[number] = last
-        state.pending.pop(number, None)
-        instrument = int(self._table.instrument_id[number])
-        rows = snapshot_rows(instrument, ts_event, ts_recv, last, bids, asks, flags)
-        for at, depth in enumerate(ahead):
-            if depth.last <= sync.last[number]:
-                found.ignored["old"] += 1
-                continue
-            due = self._due(depth, int(sync.last[number]))
-            if due is not None:  # a hole among the updates that were kept: this snapshot does not bridge it
-                sync.known[number] = 0
-                state.pending[number] = ahead[at:]
-                found.gaps.append(Gap(symbol, ts_recv, *due))
-                rows.append(clear_row(instrument, depth.ts_event, ts_recv, depth.last, F_LAST))
-                break
-            rows += self._apply(state, found, number, depth, ts_recv)
-        return rows
-
-    def _trade(
-        self,
-        state: BinanceState,
-        found: _Step,
-        payload: TradeJson | AggregateJson,
-        kind: str,
-        number: int,
-        ts_recv: int,
-    ) -> list[Row]:
-        [(units, lots)] = self._on_grid(number, [(payload.p, payload.q)])
-        if payload.X != "MARKET":
-            found.ignored["off_book_trade"] += 1
-            return []
-        if units == 0 or lots == 0:
-            raise BadFrame(f"a {kind} with price {payload.p} and size {payload.q}")
-        sync = state.sync
-        stream = TRADES_BY_ID if kind == "trade" else TRADES_AGGREGATED
-        if sync.trades[number] not in (0, stream):
-            found.ignored["other_trade_stream"] += 1
-            return []
-        sync.trades[number] = stream
-        ts_event = stamp_to_ns(payload.T)
-        sync.clock[0] = max(int(sync.clock[0]), ts_event)
-        if payload.id <= sync.last_trade[number]:
-            found.ignored["old"] += 1
-            return []
-        sync.last_trade[number] = payload.id
-        instrument, side = int(self._table.instrument_id[number]), BID if payload.m else ASK
-        return [(ts_event, ts_recv, units, lots, 0, payload.id, instrument, TRADE, side, F_LAST, 0)]
-
-    def _best(self, state: BinanceState, found: _Step, payload: BestJson, number: int, ts_recv: int) -> list[Row]:
-        levels = [(payload.b, payload.B), (payload.a, payload.A)]
-        (bid, bid_lots), (ask, ask_lots) = self._on_grid(number, levels)
-        stamp = payload.T or payload.E
-        clock, flags = state.sync.clock, 0
-        if stamp:
-            ts_event = stamp_to_ns(stamp)
-            clock[0] = max(int(clock[0]), ts_event)
-        else:
-            ts_event, flags = int(clock[0]), F_TS_CARRIED
-        instrument = int(self._table.quote_id[number])
-        if instrument < 0:
-            found.ignored["best_quote"] += 1
-            return []
-        head = (ts_event, ts_recv)
-        return [
-            (*head, bid, bid_lots, 0, payload.u, instrument, QUOTE, BID, flags, 0),
-            (*head, ask, ask_lots, 0, payload.u, instrument, QUOTE, ASK, flags | F_LAST, 0),
-        ]

@@ -95,5 +95,6 @@ OUTER: Final = msgspec.json.Decoder(Outer)
 HEAD: Final = msgspec.json.Decoder(Head)
 SNAPSHOT: Final = msgspec.json.Decoder(SnapshotJson)
 DEPTH: Final = msgspec.json.Decoder(DepthJson)
-TRADES: Final = {"trade": msgspec.json.Decoder(TradeJson), "aggTrade": msgspec.json.Decoder(AggregateJson)}
+TRADE: Final = msgspec.json.Decoder(TradeJson)
+AGGREGATE: Final = msgspec.json.Decoder(AggregateJson)
 BEST: Final = msgspec.json.Decoder(BestJson)

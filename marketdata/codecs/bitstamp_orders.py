@@ -29,7 +29,7 @@ from marketdata.clock import NS_PER_S, NS_PER_US
 from marketdata.codecs.bitstamp import CONTROL, MESSAGE, REST, moment_ns, snapshot_pair, subscribed
 from marketdata.codecs.decimals import Step, step_of
 from marketdata.codecs.order_side import RestingOrders
-from marketdata.codecs.reports import number_text, whole_number
+from marketdata.codecs.reports import number_pair, whole_number
 from marketdata.codecs.wire import BadFrame, Number, Row, as_events, clear_row, decode, price_and_lots
 from marketdata.events import ADD, ASK, BID, CLEAR, DELETE, EXECUTE, F_LAST, F_SNAPSHOT, F_TS_CARRIED
 from marketdata.frames import QUARANTINE, RAISE, Decoded, Endpoint, FrameBatch, FrameError, Rejected
@@ -160,8 +160,8 @@ class BitstampOrders:
                 message = decode(MESSAGE, raw)
                 if message.event in (CREATED, CHANGED, DELETED):
                     order = decode(_ORDER, message.data)
-                    price, size = order.price_str or order.price, order.amount_str or order.amount
-                    yield message.channel.rpartition("_")[2], number_text(price), number_text(size)
+                    numbers = number_pair(order.price_str or order.price, order.amount_str or order.amount)
+                    yield message.channel.rpartition("_")[2], *numbers
             except BadFrame:
                 continue
 
@@ -227,7 +227,7 @@ class BitstampOrders:
         order = decode(_ORDER, message.data)
         if pair not in self._instruments:
             return pair, "other_symbol"
-        price, size = order.price_str or number_text(order.price), order.amount_str or number_text(order.amount)
+        price, size = number_pair(order.price_str or order.price, order.amount_str or order.amount)
         units, lots = self._on_grid(pair, price, size)
         if units == 0:
             raise BadFrame(f"{pair}: an order at price {price}")

@@ -66,8 +66,8 @@ class Coinbase:
         if head.type == "l2update":
             update = decode(_UPDATE, frame)
             sides: dict[str, list[PriceSize]] = {"buy": [], "sell": []}
-            for side, price, size in update.changes:
-                sides[side].append((price, size))
+            for name, price, size in update.changes:
+                sides[name].append((price, size))
             return (BookReport(update.product_id, UPDATE, sides["buy"], sides["sell"], iso_ns(update.time)),)
         if head.type == "match":
             match = decode(_MATCH, frame)

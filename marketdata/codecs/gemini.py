@@ -58,8 +58,8 @@ class Gemini:
             if not message.symbol or message.changes is None:
                 raise BadFrame("levels without symbol or changes")
             sides: dict[str, list[PriceSize]] = {"buy": [], "sell": []}
-            for side, price, size in message.changes:
-                sides[side].append((price, size))
+            for name, price, size in message.changes:
+                sides[name].append((price, size))
             kind = SNAPSHOT if bytes(message.trades) else UPDATE
             return (BookReport(message.symbol, kind, sides["buy"], sides["sell"]),)
         if message.type == "trade":

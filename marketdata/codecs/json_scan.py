@@ -8,7 +8,7 @@ part of any accepted spelling, and the caller checks at last that it stopped whe
 """
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,8 +63,8 @@ def scan_literal(data: Bytes, i: int, literal: Bytes) -> int:
 def scan_int(data: Bytes, i: int) -> tuple[int, int]:
     """Return (value, position behind) of the digits at ``i``; value :data:`ODD` for none, a leading zero, or over 18 digits."""
     start = i
-    value = np.int64(0)
-    c = np.int64(data[i]) - 48
+    value: Any = np.int64(0)
+    c: Any = np.int64(data[i]) - 48
     if c == 0:
         following = data[i + 1]
         if following >= 48 and following <= 57:
@@ -105,8 +105,8 @@ def scan_decimal(data: Bytes, i: int, units: int, places: int) -> tuple[int, int
         return -1, i
     i += 1
     start = i
-    value = np.int64(0)
-    c = np.int64(data[i]) - 48
+    value: Any = np.int64(0)
+    c: Any = np.int64(data[i]) - 48
     while c >= 0 and c <= 9:
         value = value * 10 + c
         i += 1
@@ -168,7 +168,7 @@ class SymbolTable(NamedTuple):
 
 @njit(cache=True)
 def _mix(h: int, c: int) -> int:
-    return (h ^ np.int64(c)) * np.int64(1099511628211)
+    return (h ^ np.int64(c)) * np.int64(1099511628211)  # type: ignore[return-value]  # numba's own integer, which wraps
 
 
 @njit(cache=True)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from marketdata.codecs.binance import COINM, MAX_PENDING, SPOT, USDM, BinanceCodec, Market
+from marketdata.codecs.binance import COINM, SPOT, USDM, BinanceCodec, Market
+from marketdata.codecs.binance_books import MAX_PENDING
 from marketdata.codecs.decimals import inferred_instrument
 from marketdata.events import ASK, BID, CLEAR, F_LAST, F_SNAPSHOT, F_TS_CARRIED, LEVEL, QUOTE, TRADE
 from marketdata.frames import QUARANTINE, RAISE, Decoded, FrameError, Gap
