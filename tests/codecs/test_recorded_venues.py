@@ -87,6 +87,11 @@ def test_every_frame_is_read_in_sequence_and_no_book_is_crossed(shared_data: Pat
     assert decoded.ignored == CRYPTOFEED[venue][2]
     assert (decoded.rejected, decoded.gaps, decoded.wants_snapshot) == ((), (), ())
     assert crossed_groups(codec, decoded.events) == 0
+    state, parts = codec.init(), []
+    for first in range(0, len(recording), 7):
+        state, part = codec.step(state, recording.part(first, min(first + 7, len(recording))))
+        parts.append(part.events)
+    assert np.array_equal(np.concatenate(parts), decoded.events)
 
 
 @pytest.mark.parametrize("venue", ["kraken", "okx"])
