@@ -104,7 +104,7 @@ def _add_market_views(connection: duckdb.DuckDBPyConnection, root: DataRoot) -> 
 
     def by_instrument(values: list[float]) -> str:
         cases = " ".join(
-            f"WHEN {_quoted(item.symbol)} THEN CAST({value!r} AS DOUBLE)"
+            f"WHEN {quoted(item.symbol)} THEN CAST({value!r} AS DOUBLE)"
             for item, value in zip(instruments, values, strict=True)
         )
         return f"CASE instrument {cases} END"
@@ -241,7 +241,7 @@ def _executions(root: DataRoot, instrument: Instrument, first: date, last: date)
     """Return SQL for the executions of some sessions; ``place`` numbers the rows in their order."""
     parts = [
         f"SELECT ts_event, ts_recv, price_units, size_lots, side, action, file_row_number + {k << 40} AS place "
-        f"FROM read_parquet({_quoted(name)}, file_row_number = true) WHERE action IN {EXECUTIONS}"
+        f"FROM read_parquet({quoted(name)}, file_row_number = true) WHERE action IN {EXECUTIONS}"
         for k, name in enumerate(_event_files(root, instrument, first, last))
     ]
     return " UNION ALL ".join(parts)
@@ -328,8 +328,9 @@ def trades_with_quotes(root: DataRoot, instrument: Instrument, first: date, last
 
 
 def _listed(files: Sequence[str]) -> str:
-    return f"[{', '.join(_quoted(name) for name in files)}]"
+    return f"[{', '.join(quoted(name) for name in files)}]"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"

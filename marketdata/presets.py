@@ -76,7 +76,7 @@ def preset(source: str, data: Path | None, *, signal: float = 1.0, sessions: int
         raise SettingsError(f"unknown source {source!r}; there are {', '.join(SOURCES)}")
     if source == "recorded":
         raise SettingsError(
-            "a root of recordings is made by `flowsense ingest PATH…`, or `flowsense run --source recorded --data PATH`"
+            "a root of recordings is made by `flowsense ingest PATH…` or `flowsense run --source recorded --data PATH`"
         )
     if data is None:
         raise SettingsError(f"source {source} needs the folder of its data (DATA=…)")

@@ -23,10 +23,10 @@ def print_recordings(root: DataRoot, result: IngestResult, console: Console) -> 
 
     settings = root.settings()
     source = RecordedSource(settings, root)
-    width = None if console.is_terminal else WIDTH
-    console.print(_recordings(result.recordings), width=width)
+    wide = console if console.is_terminal else Console(file=console.file, width=WIDTH, highlight=False)
+    wide.print(_recordings(result.recordings))
     rows = [partition_facts(root, source, session, symbol) for session, symbol in result.partitions]
-    console.print(_quality(rows), width=width)
+    wide.print(_quality(rows))
     for row in rows:
         if row.reason:
             console.print(f"{row.status}  {row.day} {row.symbol}: {row.reason}", markup=False)

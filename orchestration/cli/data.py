@@ -1,10 +1,11 @@
-"""Commands about data: ``init``, ``query``, ``bars``, ``quarantine``."""
+"""Commands about data: ``init``, ``query``, ``bars``, ``trades``, ``export``, ``quarantine``."""
 
 import getpass
+import os
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import polars as pl
 import typer
@@ -12,10 +13,14 @@ import typer
 from marketdata.clock import NS_PER_S
 from marketdata.paths import PartitionKey
 from marketdata.settings import SettingsError
-from orchestration.cli.console import out
+from orchestration.cli.console import StageProgress, out
 from orchestration.cli.roots import chosen
 
 quarantine_app = typer.Typer(help="Partitions that were refused by their audit.", no_args_is_help=True)
+URL: Final = "FLOWSENSE_POSTGRES_URL"
+First = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First session.")]
+Last = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last session (default: the first).")]
+Out = Annotated[Path | None, typer.Option("--out", help="Write .csv, .json or .parquet instead of a table.")]
 Key = Annotated[str, typer.Argument(help="asset/instrument/date, as `quarantine list` prints it.")]
 
 
@@ -24,6 +29,8 @@ def register(app: typer.Typer) -> None:
     app.command("init")(init)
     app.command("query")(query)
     app.command("bars")(bars)
+    app.command("trades")(trades)
+    app.command("export")(export)
     app.add_typer(quarantine_app, name="quarantine")
 
 
@@ -64,21 +71,95 @@ def query(
 def bars(
     context: typer.Context,
     instrument: Annotated[str, typer.Argument(help="Symbol.")],
-    first: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First session.")],
-    last: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last session (default: the first).")
-    ] = None,
+    first: First,
+    last: Last = None,
     interval_s: Annotated[float, typer.Option(min=1e-3, help="Seconds a bar.")] = 60.0,
-    output: Annotated[
-        Path | None, typer.Option("--out", help="Write .csv, .json or .parquet instead of a table.")
+    volume_lots: Annotated[int | None, typer.Option(min=1, help="Bars of so many lots, in place of time.")] = None,
+    trades_a_bar: Annotated[
+        int | None, typer.Option("--trades", min=1, help="Bars of so many trades, in place of time.")
     ] = None,
+    output: Out = None,
 ) -> None:
-    """Print trade bars of any interval: OHLC, volume, signed volume, trades."""
+    """Print trade bars of any interval, volume or number of trades: OHLC, volume, signed volume, trades."""
     from marketdata import lake
 
     root, settings = chosen(context).open()
     found = settings.instrument(instrument)
-    _write(lake.bars(root, found, first.date(), (last or first).date(), round(interval_s * NS_PER_S)), output)
+    begin, end = first.date(), (last or first).date()
+    if volume_lots is not None:
+        made = lake.volume_bars(root, found, begin, end, volume_lots)
+    elif trades_a_bar is not None:
+        made = lake.trade_bars(root, found, begin, end, trades_a_bar)
+    else:
+        made = lake.bars(root, found, begin, end, round(interval_s * NS_PER_S))
+    _write(made, output)
+
+
+def trades(
+    context: typer.Context,
+    instrument: Annotated[str, typer.Argument(help="Symbol.")],
+    first: First,
+    last: Last = None,
+    output: Out = None,
+) -> None:
+    """Print every execution beside the best quotes that stood before it, with the effective spread."""
+    from marketdata import lake
+
+    root, settings = chosen(context).open()
+    _write(lake.trades_with_quotes(root, settings.instrument(instrument), first.date(), (last or first).date()), output)
+
+
+def export(
+    context: typer.Context,
+    to: Annotated[
+        str,
+        typer.Option(
+            help="postgresql://user@host/database, or a .csv, .csv.gz, .json, .jsonl or .parquet file.", envvar=URL
+        ),
+    ],
+    table: Annotated[
+        list[str] | None, typer.Option(help="For a database: events, trades, bars; for a file: one view of `query`.")
+    ] = None,
+    instrument: Annotated[list[str] | None, typer.Option(help="Symbols (default: all).")] = None,
+    first: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First session.")] = None,
+    last: Last = None,
+    interval_s: Annotated[float, typer.Option(min=1e-3, help="Seconds a bar, for a database.")] = 60.0,
+) -> None:
+    """Write published partitions into PostgreSQL (replaced partition by partition) or into a file."""
+    from marketdata.export import ExportError, export_to_file, export_to_postgres
+    from marketdata.postgres import has_password, without_password
+
+    root, settings = chosen(context).open()
+    for symbol in instrument or ():
+        settings.instrument(symbol)
+    days = {"first": first.date() if first else None, "last": last.date() if last else None}
+    if not to.startswith(("postgresql://", "postgres://")):
+        if table is None or len(table) != 1:
+            raise ExportError("a file takes one --table, for example trades")
+        path = Path(to)
+        rows = export_to_file(root, table[0], path, symbols=instrument, **days)
+        out.print(f"{path}: {rows:,} rows", markup=False)
+        return
+    if has_password(to) and os.environ.get(URL) != to:
+        raise ExportError(
+            f"a password on the command line can be read by all: give it as PGPASSWORD, or the URL as {URL}"
+        )
+    with StageProgress() as progress:
+        written = export_to_postgres(
+            root,
+            to,
+            tables=table or ("trades", "bars"),
+            symbols=instrument,
+            interval_ns=round(interval_s * NS_PER_S),
+            progress=progress,
+            **days,
+        )
+    new = [item for item in written if item.is_new]
+    out.print(
+        f"{without_password(to)}: {len(new)} partition(s) written, {sum(item.rows for item in new):,} rows; "
+        f"{len(written) - len(new)} there already",
+        markup=False,
+    )
 
 
 def _write(frame: pl.DataFrame, output: Path | None) -> None:

@@ -43,8 +43,14 @@ def expected_errors() -> tuple[type[Exception], ...]:
     """Return the errors that a person can mend: shown as one line, exit code 2."""
     from features.signals.sentiment import SentimentModelError
     from features.signals.sentiment_data import LabelledDataError
+    from marketdata.archives import UnknownRecording
+    from marketdata.capture import CaptureError
+    from marketdata.codecs.catalog import UnknownVenue
+    from marketdata.export import ExportError
     from marketdata.lake import LakeError
     from marketdata.partitions import PartitionMissing, PartitionQuarantined
+    from marketdata.postgres import PostgresError
+    from marketdata.recordings import RecordingError
     from marketdata.sources import SourceError
     from models.bundle import BundleError
     from models.decisions import DecisionError
@@ -57,6 +63,12 @@ def expected_errors() -> tuple[type[Exception], ...]:
         SentimentModelError,
         LabelledDataError,
         FileExistsError,
+        UnknownRecording,
+        UnknownVenue,
+        RecordingError,
+        CaptureError,
+        ExportError,
+        PostgresError,
         LakeError,
         SourceError,
         PartitionMissing,
