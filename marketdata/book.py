@@ -64,6 +64,17 @@ def copy_book(book: BookState) -> BookState:
     return BookState(book.price.copy(), book.size.copy(), book.count.copy(), book.counters.copy())
 
 
+def grow_book(book: BookState) -> BookState:
+    """Return the same book with room for twice the levels."""
+    levels = book.price.shape[1]
+    grown = empty_book(2 * levels)
+    grown.price[:, :levels] = book.price
+    grown.size[:, :levels] = book.size
+    grown.count[:] = book.count
+    grown.counters[:] = book.counters
+    return grown
+
+
 @inlined
 def _slot(prices: Levels, count: int, side: int, price: int) -> int:
     """Return the position of ``price`` on a side, or where it would be inserted.

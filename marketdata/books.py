@@ -105,8 +105,9 @@ class LevelBook:
         out = np.empty((len(events), 4), np.int64)
         done = 0
         while done < len(events):
-            room = self.state.price.shape[1] - int(self.state.count.max())
-            if room < 1:
+            levels = self.state.price.shape[1]
+            room = levels - int(self.state.count.max())
+            if 4 * room < levels:
                 self.state = level_book.grow_book(self.state)
                 continue
             part = events[done : done + room]

@@ -149,7 +149,7 @@ def empty_order_book(max_orders: int = 16_384, max_levels: int = 2_048) -> Order
         raise ValueError(f"a book of {max_orders} orders and {max_levels} levels cannot be made")
     records = np.zeros(max_orders + max_levels + 1, RECORD_DTYPE)
     records["next"] = np.arange(1, len(records) + 1)
-    records["next"][-1] = 0
+    records["next"][[0, -1]] = 0
     words = np.zeros(_power_of_two(4 * max_levels + 128), WORD_DTYPE)
     counters = np.zeros(COUNTERS, np.int64)
     counters[BEST_PRICE : BEST_PRICE + 2] = -PRICE_LIMIT, PRICE_LIMIT
