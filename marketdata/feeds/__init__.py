@@ -7,7 +7,7 @@ raw TCP, Kafka and the shared-memory ring have modules of their own, which load 
 
 from marketdata.feeds.metrics import FeedMetrics
 from marketdata.feeds.protocol import Feed, FeedError, WallClock, consume
-from marketdata.feeds.replay import ReplayFeed, stream_session
+from marketdata.feeds.replay import FrameReplayFeed, ReplayFeed, stream_session
 from marketdata.feeds.stream import SocketFeed
 from marketdata.messages import OLDEST, EventBatch, FeedStatus, StatusKind, StreamItem
 from marketdata.stream_server import serve_stream
@@ -19,6 +19,7 @@ __all__ = [
     "FeedError",
     "FeedMetrics",
     "FeedStatus",
+    "FrameReplayFeed",
     "ReplayFeed",
     "SocketFeed",
     "StatusKind",

@@ -53,7 +53,7 @@ class FrameDecoder:
         self._offset_ns = clock_offset_ns
         self._quarantine = quarantine
         self._symbols: Mapping[int, str] = {item.instrument_id: symbol for symbol, item in codec.instruments.items()}
-        self._lost: set[int] = set()
+        self.lost: set[int] = set()
 
     def step(self, batch: FrameBatch, mark_ns: int) -> list[StreamItem]:
         """Return what a batch of frames means.
@@ -83,7 +83,7 @@ class FrameDecoder:
             mark_ns = max(mark_ns, int(events["ts_recv"][-1]))
         self.metrics.saw_events(events, mark_ns)
         items.append(EventBatch(events, mark_ns))
-        if len(events) and (self._lost or events["flags"].max() >= F_SNAPSHOT):
+        if len(events) and (self.lost or events["flags"].max() >= F_SNAPSHOT):
             items += self._synced(events, int(batch.ts_recv[-1]))
         return items
 
@@ -110,7 +110,7 @@ class FrameDecoder:
         self.metrics.rejected += len(decoded.rejected)
         for gap in decoded.gaps:
             if gap.symbol in self.codec.instruments:
-                self._lost.add(self.codec.instruments[gap.symbol].instrument_id)
+                self.lost.add(self.codec.instruments[gap.symbol].instrument_id)
             items.append(
                 FeedStatus(0, StatusKind.GAP, gap.ts_recv, self.codec.venue, gap.symbol, gap.expected, gap.found)
             )
@@ -136,11 +136,11 @@ class FrameDecoder:
         items: list[StreamItem] = []
         for instrument, (is_known, sequence) in known.items():
             if not is_known:
-                self._lost.add(instrument)
+                self.lost.add(instrument)
                 continue
             self.metrics.snapshots += 1
-            self.metrics.resyncs += instrument in self._lost
-            self._lost.discard(instrument)
+            self.metrics.resyncs += instrument in self.lost
+            self.lost.discard(instrument)
             symbol = self._symbols.get(instrument, str(instrument))
             items.append(FeedStatus(0, StatusKind.SYNCED, ts_recv, self.codec.venue, symbol, found=sequence))
         return items

@@ -29,7 +29,7 @@ def explain(error: BaseException, url: str, proxy: str | None = None) -> Trouble
     proxy : str, optional
         The proxy that was on the way, as configured or found in the environment.
     """
-    host = urlsplit(url).netloc
+    host = urlsplit(url).netloc or url
     way = f"{host} by proxy {_without_password(proxy)}" if proxy else host
     for cause in _chain(error):
         found = _explain_one(cause, host, way)
