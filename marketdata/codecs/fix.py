@@ -199,6 +199,7 @@ def _ignored(counts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[str, in
         (fix_fold.N_FAULT + 1, f"tolerated: {PROBLEMS[2]}"),
         (fix_fold.N_FAULT + 2, f"tolerated: {PROBLEMS[3]}"),
         (fix_fold.N_NO_BOOK_GAP, "gap before any book was known"),
+        (fix_fold.N_OPENED, "opened"),
     ):
         if counts[index]:
             found[name] = int(counts[index])

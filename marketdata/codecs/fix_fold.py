@@ -93,7 +93,8 @@ N_BEFORE: Final = 514
 N_FAULT: Final = 515  # and 516, 517: length, checksum, both
 N_NO_BOOK_GAP: Final = 518
 N_PASSED: Final = 519
-COUNTERS: Final = 520
+N_OPENED: Final = 520
+COUNTERS: Final = 521
 """``counts``: 0-255 messages by type, 256-511 entries by type, then these."""
 
 SNAPSHOT: Final = 87
@@ -403,6 +404,7 @@ def fold_messages(
     for frame in range(first, len(ts_recv)):
         start, end = starts[frame], starts[frame + 1]
         if end == start:  # a connection was opened; the numbers tell whether anything was missed
+            fold.counts[N_OPENED] += 1
             continue
         if (end - start) // 5 + 2 > len(scratch):  # an entry takes at least its first field: 269=0 and a delimiter
             return NEED_ENTRIES, frame

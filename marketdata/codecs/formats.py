@@ -31,7 +31,7 @@ from marketdata.codecs.fix import FixCodec
 from marketdata.codecs.fix_kernel import NO_TS, parse_utc
 from marketdata.codecs.fix_message import message_places
 from marketdata.codecs.itch import ItchCodec
-from marketdata.codecs.itch_framing import MESSAGE, MOLDUDP64
+from marketdata.codecs.itch_framing import MESSAGE, MOLDUDP64, SOUPBINTCP
 from marketdata.codecs.pcap import read_pcap
 from marketdata.codecs.tables import SourceError, read_bytes
 from marketdata.events import empty_events
@@ -117,8 +117,10 @@ def read_fix_log(
 
 
 def read_itch_file(path: Path, instruments: Instruments, *, policy: str = QUARANTINE) -> Iterator[Decoded]:
-    """Yield the events of a length-prefixed ITCH 5.0 file (NASDAQ's own); the session's day is in its name."""
-    yield from _through(ItchCodec(instruments, MESSAGE, itch_day(path), policy), itch_framing.iter_message_file(path))
+    """Yield the events of a length-prefixed ITCH 5.0 file, or of a log of SoupBinTCP packets; the session day is in its name."""
+    packets = itch_framing.is_soup(path)
+    codec = ItchCodec(instruments, SOUPBINTCP if packets else MESSAGE, itch_day(path), policy)
+    yield from _through(codec, itch_framing.iter_message_file(path, packets=packets))
 
 
 def read_itch_capture(path: Path, instruments: Instruments, *, policy: str = QUARANTINE) -> Iterator[Decoded]:
@@ -209,6 +211,14 @@ FORMATS: Final[Mapping[str, Format]] = {
     "lean": Format(lean_archives.read_lean, r"/(tick|second|minute)/[^/]+/\d{8}_(quote|trade)\.zip$", False),
 }
 """File formats by name; where two claim a name the first does."""
+
+
+PROTOCOLS: Final[Mapping[str, Callable[[Instruments, str], FrameCodec]]] = {
+    "fix": lambda instruments, policy: FixCodec(instruments, policy),
+    "itch50_moldudp64": lambda instruments, policy: ItchCodec(instruments, MOLDUDP64, None, policy),
+    "itch50_soupbintcp": lambda instruments, policy: ItchCodec(instruments, SOUPBINTCP, None, policy),
+}
+"""Codecs of live streams that are no WebSocket (those are in ``catalog.VENUES``), built from instruments and a policy."""
 
 
 def format_of(path: Path) -> str:

@@ -70,7 +70,7 @@ class ItchState:
     arrays: fold.Fold
     session: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(10, np.uint8))
     expected: Int64 = field(default_factory=lambda: np.zeros(1, np.int64))
-    packets: Int64 = field(default_factory=lambda: np.zeros(257, np.int64))
+    packets: Int64 = field(default_factory=lambda: np.zeros(258, np.int64))
     frames: int = 0
 
 
@@ -141,7 +141,7 @@ class ItchCodec:
         bad = np.empty((len(batch), 3), np.int64)
         refused = 0
         if self.framing == MESSAGE:
-            count = framing.unpack_messages(batch.starts, state.expected, out)
+            count = framing.unpack_messages(batch.starts, state.expected, state.packets, out)
         elif self.framing == SOUPBINTCP:
             count, refused = framing.unpack_soup(
                 batch.data, batch.starts, state.expected, stop, state.packets, out, bad
@@ -217,4 +217,6 @@ def _ignored(counts: Int64, packets: Int64) -> dict[str, int]:
     found |= {PACKETS[chr(k)]: int(packets[k]) for k in np.flatnonzero(packets[:256]).tolist()}
     counts[fold.N_DUPLICATE] += packets[256]
     found |= {name: int(counts[k]) for k, name in SPECIAL.items() if counts[k]}
+    if packets[257]:
+        found["opened"] = int(packets[257])
     return found

@@ -5,7 +5,6 @@ its number, its frame, and for a hole the number that was due.
 """
 
 import gzip
-import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,11 +79,12 @@ def _row(out: Int64, n: int, what: int, first: int, length: int, number: int, fr
 
 
 @njit(cache=True)
-def unpack_messages(starts: Int64, expected: Int64, out: Int64) -> int:
+def unpack_messages(starts: Int64, expected: Int64, counts: Int64, out: Int64) -> int:
     """Write a row for each frame that is a message; the first number is 1."""
     n = 0
     for frame in range(len(starts) - 1):
         if starts[frame] == starts[frame + 1]:  # a connection was opened
+            counts[257] += 1
             continue
         if expected[0] == 0:
             n = _row(out, n, IS_SESSION, 0, 0, 1, frame, 1)
@@ -104,6 +104,7 @@ def unpack_soup(
     for frame in range(len(starts) - 1):
         k, end = starts[frame], starts[frame + 1]
         if k == end:  # a connection was opened; the login that follows says where it goes on
+            counts[257] += 1
             continue
         problem = GOOD
         if end - k < 3:
@@ -179,6 +180,7 @@ def unpack_mold(
     for frame in range(len(starts) - 1):
         k, end = starts[frame], starts[frame + 1]
         if k == end:  # a connection was opened; the numbers tell whether anything was missed
+            counts[257] += 1
             continue
         problem, at = (GOOD, k) if end - k >= MOLD_HEADER else (SHORT_PACKET, k)
         number = big_endian(data, k + 10, 8) if problem == GOOD else 0
@@ -222,8 +224,10 @@ def unpack_mold(
 
 
 @njit(cache=True)
-def _split(data: Bytes, lengths: Int64, out: Int64) -> tuple[int, int, int]:
+def _split(data: Bytes, lengths: Int64, packets: bool, out: Int64) -> tuple[int, int, int]:
     """Write (first byte, end) of each length-prefixed message; return (count, bytes used, bad byte or -1).
+
+    Of ``packets`` the length bytes are a part.
 
     A length of 0 in front of a known type stands for the type's own length: there are files whose length bytes are all 0.
     """
@@ -232,21 +236,23 @@ def _split(data: Bytes, lengths: Int64, out: Int64) -> tuple[int, int, int]:
     size = len(data)
     while k + 3 <= size:
         length = big_endian(data, k, 2)
-        if length == 0:
+        if length == 0 and not packets:
             length = int(lengths[data[k + 2]])
             if length == 0:
                 return n, k, k
         if k + 2 + length > size:
             break
-        out[n, 0] = k + 2
+        out[n, 0] = k if packets else k + 2
         out[n, 1] = k + 2 + length
         n += 1
         k += 2 + length
     return n, k, -1
 
 
-def iter_message_file(path: Path, block: int = BLOCK) -> Iterator[FrameBatch]:
+def iter_message_file(path: Path, block: int = BLOCK, *, packets: bool = False) -> Iterator[FrameBatch]:
     """Yield the messages of a length-prefixed ITCH file (plain or gzip), one a frame, without receive times.
+
+    ``packets``: the file is a log of SoupBinTCP packets, and a frame is a packet with its length.
 
     Raises
     ------
@@ -260,7 +266,7 @@ def iter_message_file(path: Path, block: int = BLOCK) -> Iterator[FrameBatch]:
             while chunk := stream.read(block):
                 data = np.frombuffer(rest + chunk, np.uint8)
                 places = np.empty((len(data) // 3 + 1, 2), np.int64)
-                count, used, wrong = _split(data, LENGTH, places)
+                count, used, wrong = _split(data, LENGTH, packets, places)
                 if wrong >= 0:
                     kind = bytes(data[wrong + 2 : wrong + 3]).decode("latin-1")
                     raise SourceError(path, f"byte {offset + wrong}: length 0, and {kind!r} is no message type")
@@ -270,7 +276,7 @@ def iter_message_file(path: Path, block: int = BLOCK) -> Iterator[FrameBatch]:
                 offset += used
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(path, f"cannot be read: {error}") from error
-    if rest.strip(b"\x00"):
+    if rest.strip(b"\x00") or (packets and rest):
         raise SourceError(path, f"byte {offset}: the file ends inside a message")
 
 
@@ -289,16 +295,19 @@ def _gather(data: Bytes, places: Int64, starts: Int64, out: Bytes) -> None:
             out[starts[k] + j] = data[places[k, 0] + j]
 
 
-def is_soup(head: bytes) -> bool:
-    """Return whether a file's first bytes look like a log of SoupBinTCP packets rather than bare messages."""
-    stream = io.BytesIO(head)
-    for _ in range(3):
-        length = int.from_bytes(stream.read(2))
-        body = stream.read(length)
-        if len(body) < length or body[:1] not in (b"A", b"S", b"H", b"+", b"U") or length < 1:
-            return False
-        if body[:1] == b"S" and (length < 2 or LENGTH[body[1]] != length - 1):
-            return False
-        if body[:1] == b"A" and length != 31:
-            return False
+def is_soup(path: Path) -> bool:
+    """Return whether a file's first bytes are SoupBinTCP packets rather than bare messages."""
+    try:
+        with cast("IO[bytes]", gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")) as stream:
+            for k in range(3):
+                length = int.from_bytes(stream.read(2))
+                body = stream.read(length)
+                if not body and k > 0:
+                    return True
+                kind = body[:1]
+                sized = {b"A": length == 31, b"S": length > 1 and LENGTH[body[1]] == length - 1, b"H": length == 1}
+                if len(body) < length or not sized.get(kind, kind in (b"+", b"U")):
+                    return False
+    except (OSError, EOFError, zlib.error):
+        return False  # reading the file will say why
     return True
