@@ -101,6 +101,18 @@ def _count_orders(book: OrderBookState, counts: Int64) -> None:
 
 
 @njit(cache=True, forceinline=True)
+def _passed_lots(book: OrderBookState, side: int, value: float) -> int:
+    """Return the lots of a side whose prices the efficient price has passed."""
+    price = book.counters[BEST_PRICE + side]
+    away = -1 if side == 0 else 1
+    lots = 0
+    while away * (value - price) > 0.0:
+        lots += level_lots(book, side, price)
+        price += away
+    return lots
+
+
+@njit(cache=True, forceinline=True)
 def _base_rates(
     book: OrderBookState, flow: Flow, rates: Float64, counts: Int64, step: int, value: float, fit: float
 ) -> None:
@@ -315,12 +327,14 @@ def run_flow(
             sign = 1.0 if side == 0 else -1.0
             value += sign * flow.impact_units * sqrt(float(lots)) / flow.mean_root_lots
             there = counts[7 - side]
+            # What its own move passes goes with it: nobody is left a quote that the order has just proved wrong.
+            passed = _passed_lots(book, 1 - side, value)
             u = uniform(state)
-            if u < MARKETABLE_LIMIT_SHARE:
-                n = take_touch(book, tape, n, ts, sequence, side, lots)
+            if u < MARKETABLE_LIMIT_SHARE and passed <= there:
+                n = take_touch(book, tape, n, ts, sequence, side, max(lots, passed))
             else:
                 most = 2 * there if u > 1.0 - SWEEP_SHARE else there
-                n = take_market(book, tape, n, ts, sequence, side, min(lots, most))
+                n = take_market(book, tape, n, ts, sequence, side, max(min(lots, most), passed))
             for k in range(HAWKES_TYPES):
                 fast[k] += excitation[k, kind]
             middle[side] += flow.middle_jump[0]

@@ -212,4 +212,4 @@ MARKETABLE_LIMIT_SHARE: Final = 0.12
 SWEEP_SHARE: Final = 0.10
 REDUCE_SHARE: Final = 0.15
 """Market orders that are limit orders at the touch, whose rest stays there; that may take up to twice the touch (others take no
-more than the touch); cancels at the best price that only reduce."""
+more than the touch, and all of them what the efficient price has passed); cancels at the best price that only reduce."""
