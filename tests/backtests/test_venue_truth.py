@@ -1,0 +1,94 @@
+"""The venue truth test, small in the default run and whole in the slow one."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from backtests.venue_truth import INSIDE, VenueTruth, as_markdown, measure_venue_truth
+from backtests.visiting import visiting
+from marketdata.presets import preset
+from marketdata.settings import Settings
+from marketdata.simulator.visits import even_plan
+from tests.simulator.worlds import hour
+from trading.hooks import QUEUE_MODELS
+
+SESSIONS = 6
+
+
+def small_settings() -> Settings:
+    base = preset("simulated", None, sessions=SESSIONS)
+    simulator = base.simulator.model_copy(update={"events_per_session": 20_000})
+    return base.model_copy(update={"instruments": base.instruments[:2], "simulator": simulator})
+
+
+@pytest.fixture(scope="module")
+def truth() -> VenueTruth:
+    settings = small_settings()
+    sessions = [hour(s) for s in settings.market_calendar().first_sessions(settings.start_date, SESSIONS)]
+    return measure_venue_truth(settings, sessions, lots=(1,), every_s=20.0, patience_s=15.0)
+
+
+def row(truth: VenueTruth, visitor: str, way: str) -> dict[str, float]:
+    found = truth.table.filter((pl.col("visitor") == visitor) & (pl.col("way") == way))
+    return found.row(0, named=True)
+
+
+def test_every_way_sees_every_visit(truth: VenueTruth) -> None:
+    counts = truth.visits.group_by("visitor", "way").len()
+    assert counts["len"].n_unique() == 1
+    assert counts.height == 2 * (1 + len(QUEUE_MODELS))
+    assert truth.visits["rested"].mean() > 0.99
+
+
+def test_the_exact_queue_lies_between_the_bounds_by_volume(truth: VenueTruth) -> None:
+    for visitor in ("following", "patient"):
+        rates = {name: row(truth, visitor, name)["fill_rate"] for name in QUEUE_MODELS}
+        assert rates["risk_averse"] < rates["fifo"] < rates["optimistic"]
+
+
+def test_one_lot_that_follows_the_touch_fills_in_the_exact_replay_as_often_as_inside(truth: VenueTruth) -> None:
+    found = row(truth, "following", "fifo")
+    assert found["fill_rate_half"] < 0.03, "the interval is narrow enough to say something"
+    assert abs(found["fill_rate_diff"]) < found["fill_rate_half"]
+    assert abs(found["wait_s_diff"]) < found["wait_s_half"]
+    pessimist = row(truth, "following", "risk_averse")
+    assert pessimist["fill_rate_diff"] + pessimist["fill_rate_half"] < 0.0, "and the test can tell a wrong queue"
+
+
+def test_a_visit_that_fills_waits_less_than_its_patience_and_is_marked(truth: VenueTruth) -> None:
+    filled = truth.visits.filter(pl.col("filled_lots") > 0)
+    assert filled["wait_s"].min() >= 0.0
+    assert filled["wait_s"].max() <= 15.0 + 1e-6
+    assert filled["markout_1s"].is_not_nan().all()
+    assert truth.visits.filter(pl.col("filled_lots") == 0)["markout_1s"].is_nan().all()
+
+
+def test_the_strategy_holds_one_place_and_one_cancel_a_visit() -> None:
+    session = hour(small_settings().market_calendar().first_sessions(small_settings().start_date, 1)[0])
+    plan = even_plan(session, every_s=40, patience_s=30, lots=2, feed_ns=10, to_venue_ns=7, seed=1, follows=False)
+    ints = np.array(visiting(plan, 7).ints)
+    table = ints[1:].reshape(-1, 3)
+    assert ints[0] == len(table) == 2 * len(plan)
+    assert (np.diff(table[:, 0]) >= 0).all()
+    placed = table[table[:, 2] > 0]
+    assert np.array_equal(placed[:, 0], np.sort(plan.arrive_ns) - 7)
+    assert (placed[:, 2] == 2).all()
+
+
+def test_the_table_prints_a_line_a_way(truth: VenueTruth) -> None:
+    text = as_markdown(truth.table)
+    assert text.count("\n") == 1 + truth.table.height
+    assert f"| following | 1 | {INSIDE} |" in text
+    assert "±" in text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+def test_one_lot_agrees_on_whole_sessions_and_a_patient_order_is_picked_off_inside() -> None:
+    settings = preset("simulated", None, sessions=10)
+    sessions = settings.market_calendar().first_sessions(settings.start_date, 10)
+    found = measure_venue_truth(settings, sessions, lots=(1,), models=("fifo",))
+    followed = row(found, "following", "fifo")
+    assert abs(followed["fill_rate_diff"]) < followed["fill_rate_half"]
+    patient = row(found, "patient", "fifo")
+    assert patient["fill_rate_diff"] < -patient["fill_rate_half"], "the tape shows nobody who would pick it off"
