@@ -10,7 +10,6 @@ from filelock import FileLock
 
 from marketdata.paths import DataRoot
 from marketdata.settings import Settings, SettingsError, save_settings
-from orchestration.instance import write_dagster_yaml
 
 LAYOUT: Final = "1"
 """Version of the root's layout; written last, so that its presence means the root is whole."""
@@ -50,6 +49,8 @@ def initialise(root: DataRoot, settings: Settings | None = None) -> bool:
             folder.mkdir(parents=True, exist_ok=True)
         if not root.settings_file.exists():
             save_settings(settings, root.settings_file)
+        from orchestration.instance import write_dagster_yaml
+
         write_dagster_yaml(root)
         _create_databases(root)
         temporary = root.initialised_mark.with_name(root.initialised_mark.name + ".tmp")

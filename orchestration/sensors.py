@@ -38,6 +38,9 @@ def _night_is_ready(settings: Settings, grids: Grids, slow_kinds: Sequence[str])
         description="Starts training for a session once every instrument and signal of it is published or quarantined.",
     )
     def night_is_ready_sensor(context: dg.SensorEvaluationContext, root: RootResource) -> Iterator[Any]:
+        if backfilled := _backfill_of(context.instance, "dataset_day"):
+            yield dg.SkipReason(f"backfill {backfilled} is under way and makes the datasets itself")
+            return
         requested = set(json.loads(context.cursor)) if context.cursor else set()
         place, asked, waiting = root.data_root, 0, []
         for session in grids.sessions[settings.first_night - 1 :]:
@@ -59,6 +62,17 @@ def _night_is_ready(settings: Settings, grids: Grids, slow_kinds: Sequence[str])
             yield dg.SkipReason("; ".join(waiting[:5]) or "no session is waiting for training")
 
     return night_is_ready_sensor
+
+
+def _backfill_of(instance: dg.DagsterInstance, asset: str) -> str | None:
+    """Return the id of a backfill that is under way and makes an asset, or None."""
+    from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+
+    running = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING])
+    for backfill in instance.get_backfills(filters=running):
+        if dg.AssetKey(asset) in (backfill.asset_selection or ()):
+            return str(backfill.backfill_id)
+    return None
 
 
 def _new_files(grids: Grids) -> dg.SensorDefinition:

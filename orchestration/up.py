@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from marketdata.paths import DataRoot
+from models.tracking_server import server_command, server_environment
 
 HOST = "127.0.0.1"
 INT_GRACE_S = 10.0
@@ -251,17 +252,11 @@ def platform_services(root: DataRoot, ports: Ports, *, speed: float, feed: str) 
         Service("runs", [python, "-m", "orchestration.run_server"], env=shared),
         Service(
             "mlflow",
-            [
-                str(bin_folder / "mlflow"),
-                "server",
-                *("--host", HOST, "--port", str(ports.mlflow), "--workers", "1"),
-                *("--backend-store-uri", f"sqlite:///{root.mlflow_database.resolve()}"),
-                *("--artifacts-destination", str(root.mlflow_artifacts.resolve())),
-            ],
+            server_command(python, HOST, ports.mlflow),
             port=ports.mlflow,
             page="MLflow: models of each night, side by side",
             health="/health",
-            env={**shared, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            env={**shared, **server_environment(root)},
         ),
         Service(
             "api",

@@ -3,12 +3,16 @@
 import signal
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Literal
 
 import typer
 
-from marketdata.settings import SettingsError
+from marketdata.paths import DataRoot
+from marketdata.feeds.protocol import Feed
+from marketdata.paths import DataRoot
+from marketdata.settings import Settings, SettingsError
 from orchestration.cli.console import StageProgress, err, out
 from orchestration.cli.roots import chosen
 
@@ -37,14 +41,14 @@ def up(
     code_port: Annotated[int, typer.Option(help="Port of the Dagster code server.")] = 3999,
 ) -> None:
     """Dagster UI, MLflow UI, prediction API and paper executor in one terminal; Ctrl-C stops all of them."""
-    from orchestration.initialise import ensure_initialised
-    from orchestration.live_stream import default_feed
+    from orchestration.initialise import is_initialised
     from orchestration.up import Ports, Supervisor, platform_services
 
-    root = ensure_initialised(chosen(context).data_root())
-    chosen_feed = feed or default_feed(root, root.settings())
+    root = chosen(context).data_root()
+    if not is_initialised(root):
+        make_root(root)
     ports = Ports(dagster=dagster_port, mlflow=mlflow_port, api=api_port, stream=stream_port, code=code_port)
-    services = platform_services(root, ports, speed=speed, feed=chosen_feed)
+    services = platform_services(root, ports, speed=speed, feed=feed)
     supervisor = Supervisor(services, root.logs, lambda line: out.print(line, markup=False))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: supervisor.request_stop())
@@ -63,6 +67,21 @@ def up(
             markup=False,
         )
     raise typer.Exit(supervisor.run())
+
+
+def make_root(root: DataRoot) -> None:
+    """Make a data root in a process of its own: what that takes would stay in the memory of this one, which only waits."""
+    import subprocess
+    import sys
+
+    command = [
+        sys.executable,
+        "-c",
+        "import sys, pathlib; from orchestration.initialise import ensure_initialised as make; ",
+    ]
+    command[-1] += "from marketdata.paths import DataRoot; make(DataRoot(pathlib.Path(sys.argv[1])))"
+    if subprocess.run([*command, str(root.path)], check=False).returncode:
+        raise SettingsError(f"{root.path} could not be made; see above")
 
 
 def serve(context: typer.Context, port: Annotated[int, typer.Option(help="Port, on 127.0.0.1.")] = 8000) -> None:
@@ -101,6 +120,9 @@ def trade(
         datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Replay: which session's journal.")
     ] = None,
     port: Annotated[int, typer.Option(help="Paper: port of the stream.")] = 8765,
+    feed: Annotated[
+        str, typer.Option(help="Paper: address of a feed in place of the stream, such as ring:live or kafka:HOST:PORT.")
+    ] = "",
     on_new_champion: Annotated[
         Literal["flatten", "hold"], typer.Option(help="Paper: positions when the champion changes within a session.")
     ] = "flatten",
@@ -138,11 +160,24 @@ def trade(
         settings,
         host=HOST,
         port=port,
+        open_stream=_opener(root, settings, feed) if feed else None,
         allow_shadow=shadow,
         on_new_champion=on_new_champion,
         stop=_stop_event(),
         say=say,
     )
+
+
+def _opener(root: DataRoot, settings: Settings, address: str) -> Callable[[], Feed]:
+    """Return what opens a feed of an address, with sessions by the root's calendar where the feed brings none."""
+    from marketdata.feeds.catalog import FeedContext, open_feed
+    from marketdata.feeds.sessions import SessionFeed
+
+    context = FeedContext(settings.instruments, root.feeds)
+    symbols = [item.symbol for item in settings.instruments]
+    if address.startswith(("ring:", "stream:")):
+        return lambda: open_feed(address, context)
+    return lambda: SessionFeed(open_feed(address, context), settings.market_calendar(), symbols)
 
 
 def _stop_event() -> threading.Event:

@@ -36,7 +36,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
     good = source.raw_ticks(DAY, "ALFA")
     clock = pl.when(pl.int_range(pl.len()) == 500).then(pl.col("ts_event") - 10**12).otherwise(pl.col("ts_event"))
     good.with_columns(clock.alias("ts_event")).write_parquet(inbox_path(root, DAY, "ALFA"))
-    _crossed(source.raw_ticks(DAY, "BRAVO")).write_parquet(inbox_path(root, DAY, "BRAVO"))
+    crossed(source.raw_ticks(DAY, "BRAVO")).write_parquet(inbox_path(root, DAY, "BRAVO"))
     return root
 
 
@@ -48,7 +48,7 @@ def driver(root: DataRoot):
         yield driver
 
 
-def _crossed(raw: pl.DataFrame) -> pl.DataFrame:
+def crossed(raw: pl.DataFrame) -> pl.DataFrame:
     """Return the ticks with one resting bid put far above every ask."""
     bids = raw.with_row_index().filter((pl.col("action") == ADD) & (pl.col("side") == BID))
     row = bids.get_column("index")[len(bids) // 2]

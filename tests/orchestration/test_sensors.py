@@ -3,6 +3,7 @@ from datetime import date
 import dagster as dg
 import polars as pl
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from marketdata.partitions import CheckResult, PartitionQuarantined, publish
 from marketdata.paths import DataRoot, PartitionKey
@@ -28,9 +29,11 @@ def root(tmp_path) -> DataRoot:
     return root
 
 
-def evaluate(root: DataRoot, name: str, cursor: str | None = None):
+def evaluate(root: DataRoot, name: str, cursor: str | None = None, backfill: PartitionBackfill | None = None):
     repository = build_definitions(root).get_repository_def()
     with dg.DagsterInstance.ephemeral() as instance:
+        if backfill is not None:
+            instance.add_backfill(backfill)
         context = dg.build_sensor_context(
             instance=instance,
             cursor=cursor,
@@ -55,6 +58,24 @@ def publish_signals(root: DataRoot, day: date) -> None:
 def quarantine(root: DataRoot, key: PartitionKey) -> None:
     with pytest.raises(PartitionQuarantined):
         publish(root, key, ROWS, [CheckResult("book_is_never_crossed", False)])
+
+
+@pytest.mark.parametrize(("asset", "asked"), [("dataset_day", 0), ("labels", 1)])
+def test_a_night_is_left_to_a_backfill_that_makes_it_too(root, asset, asked):
+    for symbol in ("ALFA", "BRAVO"):
+        publish_chain(root, SECOND, symbol)
+    publish_signals(root, SECOND)
+    backfill = PartitionBackfill(
+        backfill_id="everything",
+        status=BulkActionStatus.REQUESTED,
+        from_failure=False,
+        tags={},
+        backfill_timestamp=0.0,
+        asset_selection=[dg.AssetKey(asset)],
+    )
+    result = evaluate(root, "night_is_ready_sensor", backfill=backfill)
+    assert len(result.run_requests or []) == asked
+    assert asked or "backfill everything is under way" in result.skip_message
 
 
 def test_a_night_is_asked_for_once_every_instrument_and_signal_is_published_or_quarantined(root):
