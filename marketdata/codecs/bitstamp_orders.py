@@ -1,12 +1,15 @@
 """Bitstamp order by order: ``live_orders`` as ADD, EXECUTE, DELETE with order ids.
 
-What the venue tells. ``order_created``; ``order_changed`` with what is left (an order changes only by trading:
-EXECUTE); ``order_deleted`` with what was left (0: it was filled, EXECUTE; else it was cancelled, DELETE). An order that
-trades on arrival is created as well, at a price that crosses the book, and the messages about both sides of its trades
-follow in no fixed order. Such an *aggressor* stays outside the book until what it crosses is gone, then what is left of
-it is added: so the book never stands crossed, and a trade is told once, by the resting order. If what it crosses is
-still there after :data:`GHOST_NS`, the message that removed it was missed: it is removed then (DELETE, counted as
-``ghost_order``).
+What the venue tells. ``order_created``; ``order_changed`` with what is left (EXECUTE of the rest; at another price
+DELETE and ADD); ``order_deleted`` with what was left (0: it was filled, EXECUTE; else it was cancelled, DELETE).
+
+An order that trades on arrival is created as well, at a price that crosses the book, and the messages about both sides
+of its trades follow in no fixed order. Such an *aggressor* stays outside the book until what it crosses is gone, then
+what is left of it is added: so the book never stands crossed, and a trade is told once, by the resting order. Where the
+resting order's message comes before the aggressor's, the aggressor enters the book first and shrinks after: an
+order younger than :data:`PAIR_NS` that shrinks by what the other side has just executed is that trade's other half, so
+it is REDUCE (or DELETE), counted as ``other_half``. If what an aggressor crosses is still there after :data:`GHOST_NS`,
+the message that removed it was missed: it is removed then (DELETE, ``ghost_order``).
 
 Sequence rule: none (``microtimestamp`` rises). Without a snapshot the book grows from nothing: orders that were there
 before are unknown, their deletion is counted as ``unknown_order``, a change makes them known (ADD flagged
@@ -31,11 +34,12 @@ from marketdata.codecs.decimals import Step, step_of
 from marketdata.codecs.order_side import RestingOrders
 from marketdata.codecs.reports import number_pair, whole_number
 from marketdata.codecs.wire import BadFrame, Number, Row, as_events, clear_row, decode, price_and_lots
-from marketdata.events import ADD, ASK, BID, CLEAR, DELETE, EXECUTE, F_LAST, F_SNAPSHOT, F_TS_CARRIED
+from marketdata.events import ADD, ASK, BID, CLEAR, DELETE, EXECUTE, F_LAST, F_SNAPSHOT, F_TS_CARRIED, REDUCE
 from marketdata.frames import QUARANTINE, RAISE, Decoded, Endpoint, FrameBatch, FrameError, Rejected
 from marketdata.instruments import Instrument
 
 GHOST_NS: Final = 5 * NS_PER_S
+PAIR_NS: Final = 2 * NS_PER_S
 MAX_PENDING: Final = 10_000
 """Messages kept until a snapshot comes; beyond, the oldest go: a snapshot will be newer than they."""
 
@@ -85,12 +89,17 @@ class _Whole(NamedTuple):
 
 @dataclass(slots=True)
 class OrderMemory:
-    """One symbol: what rests, aggressors (id to side, price, lots, since when), messages kept for a snapshot."""
+    """One symbol: what rests, aggressors (id to side, price, lots, since when), messages kept for a snapshot.
+
+    ``born`` says when young orders came, ``executed`` what was executed of late: (when, side, lots).
+    """
 
     known: bool = False
     resting: RestingOrders = field(default_factory=RestingOrders)
     aggressors: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
     pending: deque[_Told] = field(default_factory=lambda: deque(maxlen=MAX_PENDING))
+    born: dict[int, int] = field(default_factory=dict)
+    executed: deque[tuple[int, int, int]] = field(default_factory=deque)
     count: int = 0
     since: int = 0
     stream: str = ""
@@ -284,6 +293,7 @@ class BitstampOrders:
                     ignored["ghost_order"] += 1
             del memory.aggressors[order_id]
             memory.resting.put(order_id, side, units, lots)
+            memory.born[order_id] = ts_recv
             row(ADD, order_id, side, units, lots)
         if rows:
             rows[-1] = (*rows[-1][:9], rows[-1][9] | F_LAST, 0)
@@ -309,6 +319,7 @@ class BitstampOrders:
                 ignored["aggressor"] += 1
             else:
                 resting.put(order_id, side, units, lots)
+                memory.born[order_id] = ts_recv
                 row(ADD, order_id, side, units, lots, 0 if told.event == CREATED else F_SNAPSHOT)
             return
         before = resting.orders[order_id]
@@ -321,8 +332,13 @@ class BitstampOrders:
             if told.event == CHANGED and lots:
                 memory.aggressors[order_id] = (side, units, lots, ts_recv)  # enters below, unless it crosses
             return
-        if before[2] > lots:
-            row(EXECUTE, order_id, side, units, before[2] - lots)
+        gone = before[2] - lots
+        if gone and _is_other_half(memory, order_id, side, gone, ts_recv):
+            ignored["other_half"] += 1
+            row(REDUCE if lots else DELETE, order_id, side, units, gone)
+        elif gone:
+            memory.executed.append((ts_recv, side, gone))
+            row(EXECUTE, order_id, side, units, gone)
         if told.event == DELETED and lots:
             row(DELETE, order_id, side, units, lots)
         if before[2] == lots and told.event == CHANGED:
@@ -331,3 +347,18 @@ class BitstampOrders:
             resting.drop(order_id)
         else:
             resting.put(order_id, side, units, lots)
+
+
+def _is_other_half(memory: OrderMemory, order_id: int, side: int, gone: int, ts_recv: int) -> bool:
+    """Return whether a young order shrinks by a trade that the other side has told already; a trade pairs once."""
+    while memory.executed and ts_recv - memory.executed[0][0] > PAIR_NS:
+        memory.executed.popleft()
+    while memory.born and ts_recv - next(iter(memory.born.values())) > PAIR_NS:
+        del memory.born[next(iter(memory.born))]
+    if order_id not in memory.born:
+        return False
+    for told in memory.executed:
+        if told[1:] == (-side, gone):
+            memory.executed.remove(told)
+            return True
+    return False

@@ -68,6 +68,19 @@ def test_an_order_whose_removal_was_missed_goes_after_five_seconds() -> None:
     assert rows(events) == [(ADD, ASK, 10_030, 20, 5), (DELETE, ASK, 10_010, 20, 2), (ADD, BID, 10_020, 20, 4)]
 
 
+def test_the_other_half_of_a_trade_that_was_told_already_is_no_execution() -> None:
+    frames = frames_of("bitstamp_l3")
+    filled, shrunk = frames[12], frames[11]
+    events = told("bitstamp_l3", batch([*frames[:4], frames[10], filled, shrunk]))[2:]
+    assert rows(events) == [(EXECUTE, ASK, 10_010, 20, 2), (ADD, BID, 10_020, 20, 4), (EXECUTE, BID, 10_020, 15, 4)]
+    same = (
+        shrunk[0],
+        shrunk[1].replace(b'"amount":0.5', b'"amount":0.0').replace(b'"amount_str":"0.5"', b'"amount_str":"0.0"'),
+    )
+    events = told("bitstamp_l3", batch([*frames[:4], frames[10], filled, same]))[2:]
+    assert rows(events) == [(EXECUTE, ASK, 10_010, 20, 2), (ADD, BID, 10_020, 20, 4), (DELETE, BID, 10_020, 20, 4)]
+
+
 @pytest.mark.realdata
 def test_five_recorded_hours_agree_with_the_recorded_tops_of_book(shared_data: Path) -> None:
     recording = read_bitstamp_log(shared_data / "market/bitstamp_l3_2015/2015-05-01.log.xz")
@@ -76,7 +89,7 @@ def test_five_recorded_hours_agree_with_the_recorded_tops_of_book(shared_data: P
     events = decoded.events
     assert decoded.rejected == ()
     assert decoded.ignored == {
-        "unknown_order": 226, "trade": 575, "order_book": 5_011, "aggressor": 864, "ghost_order": 38,
+        "unknown_order": 226, "trade": 575, "order_book": 5_011, "aggressor": 864, "other_half": 52, "ghost_order": 38,
     }  # fmt: skip
     best = fold_best(empty_book(8_192), events)
     ends = (events["flags"] & F_LAST > 0) & (best[:, 1] > 0) & (best[:, 3] > 0)
@@ -92,5 +105,16 @@ def test_five_recorded_hours_agree_with_the_recorded_tops_of_book(shared_data: P
         told_book = msgspec.json.decode(frame)["data"]
         top = [round(float(told_book[side][0][0]) * 100) for side in ("bids", "asks")]
         equal.append([best[row, 0] == top[0], best[row, 2] == top[1]])
+    trades = [
+        (int(recording.ts_recv[k]), round(msgspec.json.decode(recording.frame(k))["data"]["amount"] * 1e8))
+        for k in range(len(recording))
+        if b'"event":"trade"' in recording.frame(k)
+    ]
+    executed = events[events["action"] == EXECUTE]
+    for event in executed:
+        near = [t for t in trades if abs(t[0] - event["ts_recv"]) < 3 * 10**9 and abs(t[1] - event["size_lots"]) <= 2]
+        assert near, event
+        trades.remove(near[0])
+    assert (len(executed), len(trades)) == (560, 15)  # orders from before the start are unknown
     assert len(equal) > 3_500
     assert np.mean(equal, axis=0).min() > 0.995
