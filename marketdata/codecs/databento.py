@@ -63,7 +63,7 @@ def read_dbn(path: Path, instruments: Mapping[str, Instrument], *, batch_bytes: 
     instruments : mapping of str to Instrument
         By raw symbol; others are counted.
     batch_bytes : int
-        Decompressed bytes decoded at once.
+        Bytes of the file decoded at once.
 
     Raises
     ------
@@ -99,6 +99,8 @@ def read_dbn(path: Path, instruments: Mapping[str, Instrument], *, batch_bytes: 
         yield decoded
     if state is None:
         raise SourceError(path, "ends before its metadata")
+    if len(decoder.buffer()):
+        raise SourceError(path, f"is cut off: {len(decoder.buffer())} bytes of a record at its end")
     decoded, _ = _fold(path, schema, levels, pending, names, grids, state, last=True)
     yield decoded
 
@@ -119,9 +121,18 @@ def _chunks(path: Path, size: int) -> Iterator[bytes]:
         with path.open("rb") as raw:
             zipped = raw.read(4) == b"\x28\xb5\x2f\xfd"
             raw.seek(0)
-            stream = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) if zipped else raw
-            while chunk := stream.read(size):
-                yield chunk
+            frame = zstandard.ZstdDecompressor().decompressobj() if zipped else None
+            while chunk := raw.read(size):
+                if frame is None:
+                    yield chunk
+                    continue
+                while chunk:  # a file may be several zstd frames
+                    yield frame.decompress(chunk)
+                    chunk = frame.unused_data
+                    if chunk:
+                        frame = zstandard.ZstdDecompressor().decompressobj()
+            if frame is not None and not frame.eof:
+                raise SourceError(path, "is cut off: the last zstd frame does not end")
     except (OSError, zstandard.ZstdError) as error:
         raise SourceError(path, f"cannot be read: {error}") from error
 

@@ -214,7 +214,7 @@ def _quotes(
     rows["ts_event"] = _times(table, origin, midnight, end)[:, None]
     rows["action"] = QUOTE
     for k, (name, side) in enumerate((("bid", BID), ("ask", ASK))):
-        price = exact_column(table, name, grid, origin)
+        price = exact_column(table, name, grid, origin, empty=True)
         sized = f"{name}_size" in table.columns
         lots = _lots(table, f"{name}_size", origin, instrument) if sized else np.ones(table.height, np.int64)
         rows["side"][:, k] = side

@@ -133,11 +133,11 @@ def _decode(
     grids = grids_of(list(instruments.values()))
     slot = slots.to_numpy().astype(np.int64)
 
-    def exact(name: str, which: Int64) -> Int64:
+    def exact(name: str, which: Int64, *, empty: bool = False) -> Int64:
         out = np.zeros(table.height, np.int64)
         for k in np.unique(slot[wanted]).tolist():
             mine = np.flatnonzero(slot == k)  # each symbol on its own grid
-            out[mine] = exact_column(table[mine], name, which[k], path, mine + row)
+            out[mine] = exact_column(table[mine], name, which[k], path, mine + row, empty=empty)
         return out
 
     out = empty_events((4 * levels + 4) * table.height + 8)
@@ -147,7 +147,7 @@ def _decode(
             match = LEVEL_NAME.match(name)
             assert match is not None
             s, what = int(match[1] == "asks"), int(match[3] == "amount")
-            depth[:, s, int(match[2]), what] = exact(name, grids.size if what else grids.price)
+            depth[:, s, int(match[2]), what] = exact(name, grids.size if what else grids.price, empty=True)
         count = _snapshots(ts, recv, slot, depth, state.shown, state.known, state.group, out)
     elif tuple(columns) == L2:
         snapshot = _choice(path, table, "is_snapshot", {"true": 1, "false": 0}, row)
@@ -162,8 +162,8 @@ def _decode(
             values = [side, exact("price", grids.price), exact("amount", grids.size)]
             count = _trades(ts, recv, slot, *values, state.group, out)
         else:
-            prices = [exact(name, grids.price) for name in ("bid_price", "ask_price")]
-            sizes = [exact(name, grids.size) for name in ("bid_amount", "ask_amount")]
+            prices = [exact(name, grids.price, empty=True) for name in ("bid_price", "ask_price")]
+            sizes = [exact(name, grids.size, empty=True) for name in ("bid_amount", "ask_amount")]
             count = _quotes(ts, recv, slot, prices[0], sizes[0], prices[1], sizes[1], state.group, out)
     events = out[:count].copy()
     if symbols:

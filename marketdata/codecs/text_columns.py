@@ -40,18 +40,29 @@ def read_text_table(data: bytes, origin: object, columns: Sequence[str] | None) 
 
 
 def exact_column(
-    table: pl.DataFrame, name: str, grid: Sequence[int] | Int64, origin: object, rows: int | Int64 = 1
+    table: pl.DataFrame,
+    name: str,
+    grid: Sequence[int] | Int64,
+    origin: object,
+    rows: int | Int64 = 1,
+    *,
+    empty: bool = False,
 ) -> Int64:
-    """Return a column of decimal texts as whole units of a grid; empty texts are 0.
+    """Return a column of decimal texts as whole units of a grid; ``empty``: a cell may be empty and is 0 then.
 
     ``rows`` is the number of the first row, or those of all rows.
 
     Raises
     ------
     SourceError
-        Naming the first row whose text is no number, or off the grid.
+        Naming the first row whose text is missing, no number, or off the grid.
     """
-    column = table.get_column(name).fill_null("")
+    column = table.get_column(name)
+    if not empty:
+        missing = column.is_null() | (column == "")
+        if missing.any():
+            raise SourceError(origin, "is empty", row=_row(rows, int(missing.arg_true()[0])), field=name)
+    column = column.fill_null("")
     text = column.to_arrow().cast(pa.large_string())
     _, offsets, joined = text.buffers()
     places = np.frombuffer(offsets, np.int64)[text.offset : text.offset + len(text) + 1]
