@@ -115,6 +115,11 @@ class DataRoot:
         """Folder watched by the new-files sensor."""
         return self.path / "inbox"
 
+    @property
+    def feeds(self) -> Path:
+        """Folder of live feeds: checkpoints and counters."""
+        return self.path / "feeds"
+
     def stage(self, key: PartitionKey) -> Path:
         """Return the staging folder of a partition."""
         return self._partition("staging", key)

@@ -111,6 +111,7 @@ class Connection:
                 close_timeout=1.0,
                 max_size=self.max_frame_bytes,
                 max_queue=1_024,
+                compression=None,
                 proxy=self.proxy,
             ) as socket:
                 for text in self.endpoint.hello:

@@ -79,14 +79,16 @@ def create_topics(
         If the brokers do not answer or refuse.
     """
     kafka = library()
-    from confluent_kafka.admin import AdminClient, NewTopic
+    from confluent_kafka import admin as administration, cimpl
 
-    admin = AdminClient({"bootstrap.servers": bootstrap, "logger": LOG})
+    admin = administration.AdminClient({"bootstrap.servers": bootstrap, "log_level": 4})
     try:
         present = set(admin.list_topics(timeout=timeout_s).topics)
         missing = [topic for topic in wanted or topics() if topic.name not in present]
         asked = [
-            NewTopic(t.name, num_partitions=t.partitions, replication_factor=replication, config=t.config())
+            cimpl.NewTopic(
+                t.name, num_partitions=t.partitions, replication_factor=replication, config=t.config()
+            )
             for t in missing
         ]
         if asked:
@@ -528,7 +530,7 @@ def _partitions(kafka: Any, client: Any, bootstrap: str, topic: str, timeout_s: 
     except kafka.KafkaException as error:
         raise BusError(f"{bootstrap}: no answer about topic {topic}: {_why(error)}") from error
     if found.error is not None or not found.partitions:
-        raise BusError(f"{bootstrap}: topic {topic}: {found.error}; make the topics first (flowsense bus init)")
+        raise BusError(f"{bootstrap}: topic {topic}: {found.error}; make the topics first (flowsense bus HOST:PORT)")
     return sorted(found.partitions)
 
 

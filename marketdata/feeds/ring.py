@@ -83,12 +83,12 @@ class SharedRing:
         self.name = name
         self.is_owner = is_owner
         self._memory: shared_memory.SharedMemory | None = memory
-        self.words: Words = np.frombuffer(memory.buf, np.int64, at.HEADER_WORDS)
+        self.words: Words = np.frombuffer(_bytes_of(memory), np.int64, at.HEADER_WORDS)
         capacity = int(self.words[at.CAPACITY_AT])
-        self.slots: Words = np.frombuffer(memory.buf, np.int64, capacity * at.ROW_WORDS, HEADER_BYTES).reshape(
+        self.slots: Words = np.frombuffer(_bytes_of(memory), np.int64, capacity * at.ROW_WORDS, HEADER_BYTES).reshape(
             capacity, at.ROW_WORDS
         )
-        self.rows: EventArray = np.frombuffer(memory.buf, EVENT_DTYPE, capacity, HEADER_BYTES)
+        self.rows: EventArray = np.frombuffer(_bytes_of(memory), EVENT_DTYPE, capacity, HEADER_BYTES)
 
     @classmethod
     def create(cls, name: str, capacity: int = DEFAULT_CAPACITY) -> Self:
@@ -114,7 +114,7 @@ class SharedRing:
         except FileExistsError:
             _remove_stale(name)
             memory = shared_memory.SharedMemory(PREFIX + name, create=True, size=size)
-        words = np.frombuffer(memory.buf, np.int64, at.HEADER_WORDS)
+        words = np.frombuffer(_bytes_of(memory), np.int64, at.HEADER_WORDS)
         words[:] = 0
         words[at.VERSION_AT] = VERSION
         words[at.CAPACITY_AT] = capacity
@@ -141,7 +141,7 @@ class SharedRing:
             with contextlib.suppress(FileNotFoundError, ValueError):  # ValueError: it is there and still has no size
                 with _untracked():
                     memory = shared_memory.SharedMemory(PREFIX + name)
-                words = np.frombuffer(memory.buf, np.int64, at.HEADER_WORDS)
+                words = np.frombuffer(_bytes_of(memory), np.int64, at.HEADER_WORDS)
                 ready = get_word(words, at.MAGIC_AT) == MAGIC
                 known = tuple(int(words[k]) for k in (at.VERSION_AT, at.ROW_BYTES_AT, at.LAYOUT_AT))
                 del words
@@ -245,10 +245,17 @@ def is_alive(ring: SharedRing, pid_at: int, start_at: int) -> bool:
     return pid != 0 and process_start_ns(pid) == ring.word(start_at)
 
 
+def _bytes_of(memory: shared_memory.SharedMemory) -> memoryview:
+    """Return the memory's bytes; they are there until it is closed."""
+    if memory.buf is None:
+        raise RingError(f"shared memory {memory.name} is closed")
+    return memory.buf
+
+
 def _remove_stale(name: str) -> None:
     with _untracked():
         memory = shared_memory.SharedMemory(PREFIX + name)
-    words = np.frombuffer(memory.buf, np.int64, at.HEADER_WORDS) if memory.size >= HEADER_BYTES else None
+    words = np.frombuffer(_bytes_of(memory), np.int64, at.HEADER_WORDS) if memory.size >= HEADER_BYTES else None
     owner = int(words[at.OWNER_PID_AT]) if words is not None else 0
     started = int(words[at.OWNER_START_AT]) if words is not None else 0
     del words

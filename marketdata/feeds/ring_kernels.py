@@ -59,7 +59,7 @@ ACTION_WORD: Final = 6
 ACTION_SHIFT: Final = 16
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+@intrinsic
 def load_acquire(typing_context: Any, words: Any, index: Any) -> Any:
     """Return ``words[index]`` by an atomic load with acquire ordering; ``words`` is a contiguous int64 array."""
     if not isinstance(words, types.Array) or words.dtype != types.int64 or not isinstance(index, types.Integer):
@@ -72,7 +72,7 @@ def load_acquire(typing_context: Any, words: Any, index: Any) -> Any:
     return types.int64(words, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+@intrinsic
 def store_release(typing_context: Any, words: Any, index: Any, value: Any) -> Any:
     """Set ``words[index]`` by an atomic store with release ordering; ``words`` is a contiguous int64 array."""
     if not isinstance(words, types.Array) or words.dtype != types.int64 or not isinstance(index, types.Integer):
