@@ -26,7 +26,8 @@ from marketdata.recordings import (
 
 BATCH_FRAMES: Final = 32_768
 HARMLESS: Final = re.compile(
-    r"(readme.*|licen[cs]e.*|.*\.md|.*\.checksum|checksum|sha256sums|.*\.fscap\.zst\.json|.*\.tmp|\..*)", re.IGNORECASE
+    r"(.*readme.*|licen[cs]e.*|.*\.md|.*\.checksum|checksum|sha256sums|.*\.fscap\.zst\.json|.*\.tmp|\..*)",
+    re.IGNORECASE,
 )
 """Files of a folder that are no recordings, and that everybody has."""
 

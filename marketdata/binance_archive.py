@@ -28,6 +28,7 @@ from marketdata.archives import RecordingInput, UnknownRecording
 from marketdata.clock import NS_PER_MS, NS_PER_US
 from marketdata.codecs.decimals import inferred_instrument
 from marketdata.events import ASK, BID, F_LAST, QUOTE, TRADE, EventArray, empty_events
+from marketdata.frames import Decoded
 from marketdata.instruments import BookKind, Instrument
 
 NAME: Final = re.compile(
@@ -111,7 +112,7 @@ class BinanceArchiveLayout:
             )
         return found
 
-    def instruments(self, given: RecordingInput) -> dict[str, Instrument]:
+    def instruments(self, given: RecordingInput, symbols: Sequence[str] = ()) -> dict[str, Instrument]:
         """Return the symbol on the smallest decimal steps of its prices and sizes."""
         symbol = given.series.split("/")[1]
         tables = [_read(path) for path in given.paths]
@@ -127,7 +128,7 @@ class BinanceArchiveLayout:
         has_book = any(table.kind == "bookTicker" for table in tables)
         return {symbol: found.model_copy(update={} if has_book else {"book_kind": BookKind.TRADES_ONLY})}
 
-    def events(self, given: RecordingInput, instruments: Mapping[str, Instrument]) -> Iterator[tuple[str, EventArray]]:
+    def decoded(self, given: RecordingInput, instruments: Mapping[str, Instrument]) -> Iterator[Decoded]:
         """Yield the period's quotes and trades, merged."""
         symbol = given.series.split("/")[1]
         instrument = instruments.get(symbol)
@@ -136,7 +137,7 @@ class BinanceArchiveLayout:
         parts = [self._rows(_read(path), instrument, path) for path in given.paths]
         parts.sort(key=lambda part: int(part["action"][0]) if len(part) else 0, reverse=True)  # QUOTE before TRADE
         joined = np.concatenate(parts)
-        yield symbol, joined[np.argsort(joined["ts_event"], kind="stable")]
+        yield Decoded(joined[np.argsort(joined["ts_event"], kind="stable")])
 
     def _rows(self, table: _Table, instrument: Instrument, path: Path) -> EventArray:
         columns = table.columns

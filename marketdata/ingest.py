@@ -16,13 +16,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from marketdata.archive_tables import TABLE_LAYOUTS, TableLayout
+from marketdata.archive_formats import ARCHIVE_LAYOUTS, ArchiveLayout
 from marketdata.archives import FRAME_LAYOUTS, FrameLayout, RecordingInput, UnknownRecording, files_below
 from marketdata.clock import NS_PER_S
 from marketdata.codecs.catalog import build_codec, infer_grid
 from marketdata.codecs.decimals import inferred_instrument
-from marketdata.events import EventArray
-from marketdata.frames import QUARANTINE, FrameBatch
+from marketdata.frames import QUARANTINE, Decoded, FrameBatch, Rejected
 from marketdata.instruments import Instrument
 from marketdata.paths import DataRoot
 from marketdata.recording_store import (
@@ -39,7 +38,7 @@ from marketdata.recording_store import (
 from marketdata.settings import Settings
 
 Progress = Callable[[str, int, int], None]
-LAYOUTS: Final[Mapping[str, FrameLayout | TableLayout]] = {**FRAME_LAYOUTS, **TABLE_LAYOUTS}
+LAYOUTS: Final[Mapping[str, FrameLayout | ArchiveLayout]] = {**FRAME_LAYOUTS, **ARCHIVE_LAYOUTS}
 """Every layout by name, in the order in which they are asked whether a file is theirs."""
 
 GRID_FRAMES: Final = 200_000
@@ -75,7 +74,7 @@ class PlannedInput:
 
 
 @dataclass
-class Decoding:
+class DecodedInputs:
     """What decoding inputs came to: manifests of all inputs asked for, and of those that are new."""
 
     manifests: list[RecordingManifest] = field(default_factory=list)
@@ -142,16 +141,20 @@ def instrument_name(symbol: str, venue: str) -> str:
     return f"{clean}.{venue}"
 
 
-def instruments_of(given: RecordingInput, stated: Mapping[str, Instrument] | None = None) -> dict[str, Instrument]:
+def instruments_of(
+    given: RecordingInput, stated: Mapping[str, Instrument] | None = None, symbols: Sequence[str] = ()
+) -> dict[str, Instrument]:
     """Return an instrument for each symbol of an input, named as in a data root; ids are not set.
 
     Parameters
     ----------
     stated : mapping of str to Instrument, optional
         Instruments by the venue's symbol whose grid is known; others are put on the grid that their numbers show.
+    symbols : sequence of str
+        The only symbols that are wanted; needed where a file does not name its own.
     """
-    if given.layout in TABLE_LAYOUTS:
-        found = TABLE_LAYOUTS[given.layout].instruments(given)
+    if given.layout in ARCHIVE_LAYOUTS:
+        found = ARCHIVE_LAYOUTS[given.layout].instruments(given, symbols)
     else:
         found = {}
         frames = 0
@@ -188,7 +191,7 @@ def decode_inputs(
     base_latency_ns: int,
     again: bool = False,
     progress: Progress | None = None,
-) -> Decoding:
+) -> DecodedInputs:
     """Decode the inputs that are not done yet, and return the manifests of all.
 
     Parameters
@@ -202,7 +205,7 @@ def decode_inputs(
     progress : callable, optional
         Called with a stage, kilobytes done and kilobytes in all.
     """
-    result = Decoding()
+    result = DecodedInputs()
     total = sum(item.bytes for item in planned) // 1024 + 1
     done = 0
     by_series: dict[str, list[PlannedInput]] = {}
@@ -259,7 +262,7 @@ class _Chain:
         self._end_ns = _end(manifest)
 
     def _follows(self, item: PlannedInput) -> bool:
-        if self._previous is None or item.given.layout in TABLE_LAYOUTS:
+        if self._previous is None or item.given.layout in ARCHIVE_LAYOUTS:
             return False
         return item.given.start_ns - self._end_ns <= MAX_HOLE_NS
 
@@ -296,36 +299,35 @@ class _Chain:
         given = item.given
         frames = 0
         ignored: dict[str, int] = {}
-        if given.layout in TABLE_LAYOUTS:
-            for symbol, events in TABLE_LAYOUTS[given.layout].events(given, by_symbol):
-                writer.add(by_symbol[symbol].symbol, events)
-                frames += len(events)
-        else:
-            names = {instrument.instrument_id: instrument.symbol for instrument in by_symbol.values()}
-            for batch, decoded in self._decoded(given, by_symbol):
-                frames += len(batch)
-                for kind, count in decoded.ignored.items():
-                    ignored[kind] = ignored.get(kind, 0) + count
-                writer.reject([_rejected(batch, rejected) for rejected in decoded.rejected])
-                for number in np.unique(decoded.events["instrument_id"]):
-                    rows = decoded.events[decoded.events["instrument_id"] == number]
-                    writer.add(names[int(number)], _received(rows, given.has_receive_time))
-                tell(min(1.0, _share(given, frames)))
+        names = {instrument.instrument_id: instrument.symbol for instrument in by_symbol.values()}
+        for batch, decoded in self._decoded(given, by_symbol):
+            frames += len(decoded.events) if batch is None else len(batch)
+            for kind, count in decoded.ignored.items():
+                ignored[kind] = ignored.get(kind, 0) + count
+            writer.reject([_rejected(given, batch, rejected) for rejected in decoded.rejected])
+            for number in np.unique(decoded.events["instrument_id"]):
+                rows = decoded.events[decoded.events["instrument_id"] == number]
+                if not given.has_receive_time:
+                    rows["ts_recv"] = rows["ts_event"]
+                writer.add(names[int(number)], rows)
+            tell(min(1.0, _share(given, frames)))
         writer.close_parts()
         if given.has_receive_time:
             clock = clock_facts(*writer.clock_rows(), self._base_latency_ns)
         else:
             clock = ClockFacts(has_receive_time=False)
+        parts = writer.parts(clock)
+        firsts = [facts.first_ts_recv for sessions in parts.values() for facts in sessions.values()]
         manifest = RecordingManifest(
             recording=item.recording,
             layout=given.layout,
             venue=given.venue,
             series=given.series,
             files=item.files,
-            start_ns=given.start_ns,
+            start_ns=given.start_ns or min(firsts, default=0),
             continues=self._previous.recording if follows and self._previous is not None else None,
             starts_known=writer.starts_known and not follows,
-            parts=writer.parts(clock),
+            parts=parts,
             frames=frames,
             ignored=dict(sorted(ignored.items())),
             rejected=writer.rejected,
@@ -335,7 +337,14 @@ class _Chain:
         writer.finish(manifest)
         return manifest
 
-    def _decoded(self, given: RecordingInput, by_symbol: Mapping[str, Instrument]) -> Iterator[tuple[FrameBatch, Any]]:
+    def _decoded(
+        self, given: RecordingInput, by_symbol: Mapping[str, Instrument]
+    ) -> Iterator[tuple[FrameBatch | None, Decoded]]:
+        """Yield what an input means, with the frames that say so where it holds frames."""
+        if given.layout in ARCHIVE_LAYOUTS:
+            for decoded in ARCHIVE_LAYOUTS[given.layout].decoded(given, by_symbol):
+                yield None, decoded
+            return
         if self._state is None:
             self._codec = build_codec(given.venue, by_symbol, QUARANTINE)
             self._state = self._codec.init()
@@ -351,13 +360,9 @@ class _Chain:
         self._skipped = []
 
 
-def _received(events: EventArray, has_receive_time: bool) -> EventArray:
-    if not has_receive_time:
-        events["ts_recv"] = events["ts_event"]
-    return events
-
-
-def _rejected(batch: FrameBatch, rejected: Any) -> RejectedFrame:
+def _rejected(given: RecordingInput, batch: FrameBatch | None, rejected: Rejected) -> RejectedFrame:
+    if batch is None:
+        return RejectedFrame(0, given.name, rejected.offset, f"frame {rejected.frame}: {rejected.reason}", b"")
     k = rejected.frame
     stream = batch.streams[int(batch.stream[k])]
     return RejectedFrame(int(batch.ts_recv[k]), stream, rejected.offset, rejected.reason, batch.frame(k))

@@ -40,13 +40,13 @@ from marketdata.events import (
     events_from_frame,
     events_to_frame,
 )
-from marketdata.instruments import Instrument
+from marketdata.instruments import BookKind, Instrument
 from marketdata.partitions import CheckResult
 from marketdata.paths import DataRoot
 from marketdata.receive_clock import apply_receive_clock
 from marketdata.recording_store import PartFacts, RecordingManifest, load_manifests, read_rows, read_state
 from marketdata.settings import LatencySettings, Settings
-from marketdata.validation import RECORDED_COLUMNS
+from marketdata.validation import RECORDED_COLUMNS, flag_crossed
 
 MAX_REJECTED: Final = 0.01
 """Share of a session's frames that may be unreadable before its partition is refused."""
@@ -117,6 +117,7 @@ def assemble(root: DataRoot, found: Sequence[Piece], day: date, symbol: str) -> 
         follows = previous is not None and manifest.continues == previous.recording
         if not manifest.clock.has_receive_time:
             part["clock_quality"] = CLOCK_MODELLED
+            part["ts_recv"] = np.maximum.accumulate(part["ts_event"])
         if not follows:
             state = read_state(root, manifest.recording, symbol, day)
             times = part["ts_recv"] - manifest.clock.offsets(part["ts_recv"])
@@ -227,7 +228,10 @@ class RecordedSource:
     def events(self, raw: pl.DataFrame, day: date, symbol: str) -> EventArray:
         """Return raw rows as events: clocks corrected, groups numbered; pure."""
         session = self.settings.market_calendar().session(day)
-        return recorded_events(raw, session, self.settings.latency, f"recorded {symbol} {day}")
+        events = recorded_events(raw, session, self.settings.latency, f"recorded {symbol} {day}")
+        if self.settings.instrument(symbol).book_kind in (BookKind.NBBO, BookKind.DEALER):
+            flag_crossed(events)
+        return events
 
     def traded_lots(self, raw: pl.DataFrame, day: date, symbol: str) -> int:
         """Return the executed lots."""

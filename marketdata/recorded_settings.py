@@ -23,19 +23,31 @@ ORDER_VALUE: Final = 1_000.0
 """Quote currency that one order of the default strategy is worth, about."""
 
 
-def calendar_for(layout: str, venue: str) -> Calendar:
-    """Return the calendar of a recording: round the clock for venues of frames, the exchange's own for tables of shares."""
-    if layout in ("lobster", "lean", "itch"):
-        return Calendar("XNYS", "America/New_York")
-    if layout == "shanghai":
-        return Calendar("XSHG", "Asia/Shanghai")
-    del venue
-    return Calendar("24/7", "UTC")
+CALENDARS: Final = {
+    "lobster": Calendar("XNYS", "America/New_York"),
+    "lean_equity": Calendar("XNYS", "America/New_York"),
+    "itch50": Calendar("XNYS", "America/New_York"),
+    "itch50_pcap": Calendar("XNYS", "America/New_York"),
+    "shanghai": Calendar("XSHG", "Asia/Shanghai"),
+    "shanghai_snapshots": Calendar("XSHG", "Asia/Shanghai"),
+    "b3": Calendar("BVMF", "America/Sao_Paulo"),
+}
+"""Sessions of the layouts whose market has hours; the others run round the clock, in days of UTC."""
+ROUND_THE_CLOCK: Final = Calendar("24/7", "UTC")
+
+
+def calendar_for(layout: str) -> Calendar:
+    """Return the calendar of a recording's market."""
+    return CALENDARS.get(layout, ROUND_THE_CLOCK)
+
+
+_ANY_DAY: Final = date(2020, 1, 2)
 
 
 def new_settings(calendar: Calendar, instruments: Sequence[Instrument], start_ns: int) -> Settings:
     """Return the settings of a new root that spans the session at ``start_ns``, or the first one behind it."""
-    first = calendar.first_sessions(from_ns(start_ns).date(), 1)[0]
+    # A table says when it begins only once it is read; the root's span is set anew then.
+    first = calendar.first_sessions(from_ns(start_ns).date() if start_ns else _ANY_DAY, 1)[0]
     return Settings(
         source="recorded",
         calendar=calendar.name,

@@ -348,6 +348,8 @@ class RecordingWriter:
         """Return the facts by instrument and session, rejected frames counted by their corrected receive time."""
         by_session: dict[date, int] = {}
         for frame in self._rejected:
+            if frame.ts_recv <= 0:
+                continue  # a table's row, whose time is not known
             ts_recv = np.array([frame.ts_recv])
             session = self._sessions.at(int(self._sessions.number(ts_recv - clock.offsets(ts_recv))[0]))
             if session is not None:

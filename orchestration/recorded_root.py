@@ -135,7 +135,7 @@ def _prepared(
     found: dict[str, dict[str, Instrument]] = {}
     for k, item in enumerate(waiting):
         progress("find instruments", k, len(waiting))
-        for symbol, instrument in instruments_of(item.given, options.instruments).items():
+        for symbol, instrument in instruments_of(item.given, options.instruments, options.symbols).items():
             if not asked or symbol.upper() in asked:
                 found.setdefault(item.given.venue, {}).setdefault(symbol, instrument)
     if waiting:
@@ -143,7 +143,14 @@ def _prepared(
     every = [instrument for by_symbol in found.values() for instrument in by_symbol.values()]
     is_new = not root.settings_file.exists()
     first = planned[0].given
-    calendar = options.calendar or calendar_for(first.layout, first.venue)
+    calendar = options.calendar or calendar_for(first.layout)
+    for item in planned:
+        own = options.calendar or calendar_for(item.given.layout)
+        if own != calendar:
+            raise SettingsError(
+                f"{item.given.paths[0]}: sessions of {own.name} ({own.time_zone}), and of {calendar.name} for "
+                f"{first.paths[0].name}: ingest them into two roots, or say --calendar"
+            )
     if is_new:
         if not every:
             raise SettingsError(
@@ -154,9 +161,7 @@ def _prepared(
     else:
         settings = root.settings()
         require_recorded(settings, root.settings_file)
-        for item in planned:
-            given = item.given
-            require_calendar(settings, options.calendar or calendar_for(given.layout, given.venue), given.paths[0])
+        require_calendar(settings, calendar, first.paths[0])
         settings = settings.model_copy(update={"instruments": numbered(settings.instruments, every)})
     symbols = {
         venue: {symbol: settings.instrument(item.symbol) for symbol, item in by_symbol.items()}

@@ -3,7 +3,7 @@
 import tomllib
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -13,6 +13,9 @@ from marketdata.settings import SettingsError, validate_instrument
 from orchestration.cli.console import StageProgress, out
 from orchestration.cli.nights import Day, fail_with, next_night
 from orchestration.cli.roots import chosen
+
+QUARANTINED: Final = "PartitionQuarantined"
+"""Failures of this kind stand under the table, with their reasons."""
 
 
 def register(app: typer.Typer) -> None:
@@ -69,7 +72,9 @@ def ingest(
     with StageProgress() as progress:
         result = ingest_recordings(root, paths, options, progress)
     print_recordings(root, result, out)
-    fail_with(result.failures)
+    fail_with([failure for failure in result.failures if QUARANTINED not in failure])
+    if result.failures:
+        raise typer.Exit(1)
 
 
 def _ingest_sessions(context: typer.Context, day: datetime | None, all_sessions: bool) -> None:
