@@ -283,7 +283,7 @@ def _check_best(items: list[tuple[int, int, int]], best: npt.NDArray[np.int64]) 
 def _peer_best(items: list[tuple[int, int, int]]) -> float | None:
     """Return the seconds that order-book takes for the same, None where it is not installed."""
     try:
-        from order_book import OrderBook as PeerBook
+        from order_book import OrderBook as PeerBook  # type: ignore[import-not-found]  # a C extension, optional
     except ImportError:
         return None
     times = []

@@ -4,7 +4,7 @@ import platform
 import time
 from typing import Any, Final
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]  # ships no type information
 from numba import njit, types
 from numba.extending import intrinsic
 

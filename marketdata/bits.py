@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]  # ships no type information
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic

@@ -52,7 +52,8 @@ def level_orders(book: OrderBookState, side: int, price: int) -> int:
     """Return the number of orders resting at a price of a side."""
     book = lent(book)
     level = find_level(book.prices, book.records, side, price)
-    return np.int64(book.records[level].level) if level > 0 else 0
+    orders: int = book.records[level].level if level > 0 else 0
+    return orders
 
 
 @njit(cache=True, forceinline=True)
@@ -83,7 +84,8 @@ def order_state(book: OrderBookState, order_id: int) -> tuple[int, int, int]:
     if record == 0:
         return 0, 0, 0
     level = np.int64(book.records[record].level)
-    return np.int64(book.records[level].owner), book.records[level].key, book.records[record].lots
+    side: int = book.records[level].owner
+    return side, book.records[level].key, book.records[record].lots
 
 
 @njit(cache=True, forceinline=True)

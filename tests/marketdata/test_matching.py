@@ -10,20 +10,21 @@ from hypothesis import strategies as st
 from marketdata import matching
 from marketdata import order_messages as m
 from marketdata.books import OrderBook
-from marketdata.order_book import SELF_CANCELLED, TRADE, OrderBookState, copy_order_book, empty_order_book
+from marketdata.events import ASK, BID
+from marketdata.order_book import SELF_CANCELLED, SELF_REDUCED, TRADE, OrderBookState, copy_order_book, empty_order_book
 from marketdata.order_index import PRICE_LIMIT
 from marketdata.order_queries import lots_ahead, read_queue
 from tests.marketdata.order_reference import Message, Reference, to_array
 
-IDS = st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7, 8, -1, 2**63 - 1, -(2**63), 2**40, 2**40 + 1])
-NEAR = st.integers(98, 103)
+IDS = st.sampled_from([1, 2, 3, 4, 1, 2, 3, 4, 0, -1, 2**63 - 1, -(2**63), 2**40])
+NEAR = st.integers(99, 101)
 FAR = st.sampled_from([0, -5, 63, 64, 4_096, 1 << 40, -(1 << 40), PRICE_LIMIT - 1, 1 - PRICE_LIMIT])
 MESSAGES = st.builds(
     Message,
-    action=st.sampled_from([m.NEW, m.NEW, m.NEW, m.NEW, m.MARKET, m.CANCEL, m.REDUCE, m.MODIFY]),
+    action=st.sampled_from([m.NEW, m.NEW, m.NEW, m.NEW, m.MODIFY, m.MODIFY, m.MARKET, m.CANCEL, m.REDUCE]),
     order_id=IDS,
     side=st.sampled_from([1, -1]),
-    price=st.one_of(NEAR, NEAR, NEAR, FAR),
+    price=st.one_of(NEAR, NEAR, NEAR, NEAR, NEAR, FAR),
     lots=st.sampled_from([1, 2, 3, 4, 5, 6, 0, -1, 2**40]),
     kind=st.sampled_from([m.GTC, m.GTC, m.GTC, m.POST_ONLY, m.IOC, m.FOK]),
     owner=st.integers(0, 2),
@@ -144,31 +145,37 @@ def test_cutting_the_messages_anywhere_changes_nothing_and_a_checkpoint_goes_on_
         np.testing.assert_array_equal(a, c)
 
 
-def test_a_long_run_reads_its_fills_in_parts_and_loses_none() -> None:
-    rng = np.random.default_rng(5)
-    count = 20_000
+@pytest.mark.parametrize("seed", [5, 6, 7])
+def test_a_long_dense_run_meets_every_outcome_and_reads_its_fills_in_parts(seed: int) -> None:
+    """Few ids, prices and owners: orders meet their own, queues are long, ids come back."""
+    rng = np.random.default_rng(seed)
+    count = 8_000
     messages = np.zeros(count, m.MESSAGE_DTYPE)
-    messages["action"] = rng.choice([m.NEW, m.NEW, m.NEW, m.CANCEL], count)
-    messages["order_id"] = np.where(
-        messages["action"] == m.CANCEL, rng.integers(1, count, count), np.arange(1, count + 1)
-    )
-    messages["price_units"] = rng.integers(-20, 20, count)
-    messages["size_lots"] = rng.integers(1, 9, count)
-    messages["side"] = rng.choice([1, -1], count)
-    book, reference = OrderBook(max_orders=8, max_levels=4), Reference()
+    messages["action"] = rng.choice([m.NEW] * 6 + [m.MODIFY] * 3 + [m.MARKET, m.CANCEL, m.REDUCE], count)
+    messages["order_id"] = rng.integers(0, 25, count)
+    messages["price_units"] = rng.integers(-3, 4, count)
+    messages["size_lots"] = rng.integers(0, 7, count)
+    messages["side"] = rng.choice([BID, ASK], count)
+    messages["owner"] = rng.integers(0, 3, count)
+    messages["policy"] = rng.integers(0, 5, count)
+    messages["kind"] = rng.choice([m.GTC, m.GTC, m.GTC, m.POST_ONLY, m.IOC, m.FOK], count)
+    is_modify = messages["action"] == m.MODIFY
+    messages["kind"][is_modify & (messages["kind"] != m.POST_ONLY)] = m.GTC
+    book, reference = OrderBook(max_orders=3, max_levels=2), Reference()
     responses, fills = book.process(messages)
+    names = ("action", "order_id", "side", "price_units", "size_lots", "kind", "owner", "policy")
     expected = []
-    for k in range(4_000):
-        x = messages[k]
-        names = ("action", "order_id", "side", "price_units", "size_lots")
-        status, left = reference.handle(Message(*(int(x[c]) for c in names)))
-        assert (int(responses["status"][k]), int(responses["lots"][k])) == (status, left)
-        expected += [(k + 1, *fill[:4]) for fill in reference.fills]
-    columns = ("sequence", "maker_id", "price_units", "size_lots", "maker_left")
-    found = [tuple(int(fill[c]) for c in columns) for fill in fills[: len(expected)]]
-    assert found == expected
-    assert int(responses["fills"].sum()) == len(fills)
-    np.testing.assert_array_equal(book.recent_trades(100), fills[-100:])
+    for k, row in enumerate(messages):
+        outcome = reference.handle(Message(*(int(row[name]) for name in names)))
+        assert (int(responses["status"][k]), int(responses["lots"][k])) == outcome
+        expected += [(k + 1, *fill) for fill in reference.fills]
+    columns = ("sequence", "maker_id", "price_units", "size_lots", "maker_left", "kind")
+    assert [tuple(int(fill[c]) for c in columns) for fill in fills] == expected
+    assert resting(book) == by_level(reference.orders)
+    assert set(responses["status"].tolist()) == set(range(11)) - {m.REJECTED_PRICE, m.REJECTED_FULL, m.REJECTED_MESSAGE}
+    assert set(fills["kind"].tolist()) == {TRADE, SELF_CANCELLED, SELF_REDUCED}
+    assert int(responses["fills"].sum()) == len(fills) > 2 * len(book.state.fills)
+    np.testing.assert_array_equal(book.recent_trades(100), fills[fills["kind"] == TRADE][-100:])
 
 
 def test_self_trade_prevention_writes_what_it_took() -> None:

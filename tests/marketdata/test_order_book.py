@@ -1,5 +1,8 @@
 """Books of single orders: the indexes under them, rebuilding from a feed, and agreement of both depths."""
 
+from datetime import date
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,6 +29,7 @@ from marketdata.events import (
 from marketdata.order_book import LIVE, SELF_REDUCED, WORDS_LEFT, empty_order_book, grow_order_book
 from marketdata.order_index import PRICE_LIMIT, WORD_DTYPE, clear_price, next_price, set_price
 from marketdata.order_queries import order_at
+from marketdata.sources import build_source, preset
 from tests.marketdata.order_reference import Message, to_array
 from tests.marketdata.test_matching import MESSAGES, SEQUENCES
 
@@ -296,6 +300,21 @@ def test_halts_and_groups_that_end_crossed_are_noticed() -> None:
         book.apply(events_of([(ADD, BID, 101, 1, 1), (ADD, ASK, 100, 1, 2), (STATUS, BID, 0, 0, 0)]))
         assert book.counters.crossed == 2
         assert book.counters.halted
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("symbol", ["AMZN", "AAPL"])
+def test_both_depths_agree_on_every_row_of_a_recorded_day(shared_data: Path, symbol: str) -> None:
+    """LOBSTER mixes orders with ids and whole levels that enter and leave its window."""
+    recorded = preset("lobster", shared_data / "market" / "lobster")
+    source = build_source(recorded)
+    day = date(2012, 6, 21)
+    events = source.events(source.raw_ticks(day, symbol), day, symbol)
+    levels, orders = LevelBook(), OrderBook()
+    np.testing.assert_array_equal(orders.apply(events), levels.apply(events))
+    for side in (BID, ASK):
+        np.testing.assert_array_equal(orders.levels(side)[:, :2], levels.levels(side)[:, :2])
+    assert orders.counters.crossed == levels.counters.crossed == 0
 
 
 @settings(max_examples=30, deadline=None)
