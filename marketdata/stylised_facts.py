@@ -161,9 +161,12 @@ def aggressors(events: EventArray, spans: list[Span]) -> Aggressors:
     ts, sign, lots = rows["ts_event"].copy(), -rows["side"].astype(np.int64), rows["size_lots"].copy()
     if len(ts) == 0:
         return Aggressors(ts, sign, lots)
-    first = np.concatenate([[True], (np.diff(ts) != 0) | (np.diff(sign) != 0)])
+    order = np.lexsort((sign, ts))
+    first = np.concatenate([[True], (np.diff(ts[order]) != 0) | (np.diff(sign[order]) != 0)])
     begin = np.flatnonzero(first)
-    return Aggressors(ts[begin], sign[begin], np.add.reduceat(lots, begin))
+    came = np.argsort(np.minimum.reduceat(order, begin), kind="stable")
+    total = np.add.reduceat(lots[order], begin)
+    return Aggressors(ts[order][begin][came], sign[order][begin][came], total[came])
 
 
 def autocorrelation(values: Float64, lags: int) -> Float64:

@@ -19,7 +19,7 @@ _HALF: Final = np.uint64(32)
 @njit(cache=True)
 def _home(order_id: int, room: int) -> int:
     """Return where an id belongs in a table of ``room`` rows, a power of two."""
-    return np.int64((np.uint64(order_id) * _HASH) >> _HALF) & (room - 1)
+    return int((np.uint64(order_id) * _HASH) >> _HALF) & (room - 1)
 
 
 @njit(cache=True)

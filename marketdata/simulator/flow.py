@@ -71,6 +71,7 @@ from marketdata.simulator.parameters import (
 )
 from marketdata.simulator.tape import (
     TRUTH_EVERY,
+    TRUTH_OTHERS,
     Tape,
     take_market,
     take_touch,
@@ -289,6 +290,8 @@ def run_flow(
                 tape.truth[row, 2] = rates[1] + fast[1] + middle[1] + slow[1]
                 tape.truth[row, 3] = flow.informed[step]
                 tape.truth[row, 4] = flow.activity[step] * flow.pace * fit
+                for k in range(ADD_BID, HAWKES_TYPES):
+                    tape.truth[row, TRUTH_OTHERS + k - ADD_BID] = rates[k] + fast[k]
             step += 1
             if step == steps:
                 return n, orders

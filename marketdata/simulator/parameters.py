@@ -4,7 +4,7 @@ Rates are per second at the default activity (20,000 events an hour an instrumen
 uninformed flow on a slower or faster clock.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -30,6 +30,20 @@ DEEP_CANCEL_ASK: Final = 9
 IMPROVE_BID: Final = 10
 IMPROVE_ASK: Final = 11
 HAWKES_TYPES: Final = 12
+HAWKES_NAMES: Final = (
+    "buy",
+    "sell",
+    "add_bid",
+    "add_ask",
+    "deep_add_bid",
+    "deep_add_ask",
+    "cancel_bid",
+    "cancel_ask",
+    "deep_cancel_bid",
+    "deep_cancel_ask",
+    "improve_bid",
+    "improve_ask",
+)
 """Types of the self- and cross-exciting flow: market orders, limit orders at the best price, behind it and inside the spread,
 cancels at the best price and behind it."""
 
@@ -96,7 +110,20 @@ LEADS: Final = (
     Lead(1, 3, 0.05, 0.10, 2.5),
     Lead(2, 4, 0.06, 0.12, 2.0),
 )
-"""The lead-lag graph over characters; leaders have the smaller index."""
+"""The lead-lag graph over characters; leaders have the smaller index. More instruments than characters repeat it."""
+GROUP_LEAD: Final = (0.06, 0.12, 2.0)
+"""Excitation, price share and lag by which the first instrument of all leads the first of each further group of characters."""
+
+
+def lead_graph(instrument_ids: set[int]) -> list[Lead]:
+    """Return the lead-lag edges between the instruments that are present."""
+    size = len(CHARACTERS)
+    edges = list(LEADS)
+    for first in range(size, max(instrument_ids, default=0) + 1, size):
+        edges.append(Lead(0, first, *GROUP_LEAD))
+        edges += [replace(edge, leader=edge.leader + first, follower=edge.follower + first) for edge in LEADS]
+    return [edge for edge in edges if {edge.leader, edge.follower} <= instrument_ids]
+
 
 LEAD_DELAY_S: Final = 0.02
 """Time before a leader's market order can excite a follower's."""
@@ -175,6 +202,21 @@ def market_order_branching() -> float:
     jumps = fast_excitation()
     fast = (jumps[BUY, BUY] + jumps[SELL, BUY]) / FAST_DECAY
     return float(fast + sum(MIDDLE_BRANCHING) + sum(SLOW_BRANCHING))
+
+
+def branching_table() -> list[tuple[str, str, float, float]]:
+    """Return the true kernels of an instrument: child, parent, decay (1/s) and how many children an event has on average."""
+    jumps = fast_excitation()
+    rows = [
+        (HAWKES_NAMES[i], HAWKES_NAMES[j], FAST_DECAY, float(jumps[i, j] / FAST_DECAY))
+        for i in range(HAWKES_TYPES)
+        for j in range(HAWKES_TYPES)
+        if jumps[i, j] > 0.0
+    ]
+    for decay, (own, other) in ((MIDDLE_DECAY, MIDDLE_BRANCHING), (SLOW_DECAY, SLOW_BRANCHING)):
+        for i in (BUY, SELL):
+            rows += [(HAWKES_NAMES[i], HAWKES_NAMES[j], decay, own if i == j else other) for j in (BUY, SELL)]
+    return rows
 
 
 MARKET_ORDERS_PER_S: Final = 0.17

@@ -16,6 +16,7 @@ from marketdata.simulator.parameters import (
     Character,
     Float64,
     Lead,
+    branching_table,
 )
 from marketdata.simulator.tape import TRUTH_COLUMNS, TRUTH_EVERY, Tape
 from marketdata.simulator.truth import MarketTruth
@@ -112,6 +113,8 @@ def truth_frames(
                 "slow_mood": latent.slow_mood[minutes],
             }
         ),
+        orders=pl.concat([_orders_frame(symbol, session, run) for symbol, run in runs.items()]),
+        kernels=pl.DataFrame(branching_table(), schema=["child", "parent", "decay_per_s", "branching"], orient="row"),
     )
 
 
@@ -143,6 +146,14 @@ def _episode_frame(symbol: str, session: Session, episodes: Episodes) -> pl.Data
         },
     )
     return frame.select(pl.lit(symbol).alias("symbol"), pl.all())
+
+
+def _orders_frame(symbol: str, session: Session, run: Run) -> pl.DataFrame:
+    columns = {
+        "ts": _ns(session, run.tape.order_s[: run.orders]),
+        "side": 1 - 2 * run.tape.order_side[: run.orders],
+    }
+    return pl.DataFrame(columns).select(pl.lit(symbol).alias("symbol"), pl.all())
 
 
 def _path_frame(symbol: str, session: Session, run: Run, steps: int) -> pl.DataFrame:

@@ -33,7 +33,6 @@ from marketdata.simulator.parameters import (
     INFORMED_LOTS,
     INFORMED_WEIGHTS,
     LEAD_DELAY_S,
-    LEADS,
     MARKET_LOTS,
     MARKET_ORDERS_PER_S,
     MARKET_WEIGHTS,
@@ -48,6 +47,7 @@ from marketdata.simulator.parameters import (
     Lead,
     cumulative,
     fast_excitation,
+    lead_graph,
     market_order_branching,
 )
 from marketdata.simulator.records import Run, tick_frame, truth_frames
@@ -179,7 +179,7 @@ def leads_in_force(settings: Settings) -> list[Lead]:
     present = {item.instrument_id for item in settings.instruments}
     if settings.simulator.world == "n1":
         return []
-    return [lead for lead in LEADS if lead.leader in present and lead.follower in present]
+    return lead_graph(present)
 
 
 def opening_units(settings: Settings, instrument: Instrument, index: int) -> int:

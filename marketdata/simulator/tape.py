@@ -15,14 +15,17 @@ from marketdata.matching import cancel_order, reduce_order, submit_limit, submit
 from marketdata.order_book import FILLS_FROM, FILLS_TO, LIVE, OrderBookState
 from marketdata.order_messages import GTC, POST_ONLY, RESTED
 from marketdata.order_queries import best_ask, best_bid, order_state
-from marketdata.simulator.parameters import LAST_ORDERS
+from marketdata.simulator.parameters import HAWKES_NAMES, LAST_ORDERS
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 TRUTH_EVERY: Final = 5
 """Grid steps to a row of the recorded truth (one second)."""
-TRUTH_COLUMNS: Final = ("efficient_units", "buy_intensity", "sell_intensity", "informed_rate", "activity")
+HAWKES_COLUMNS: Final = tuple(f"{name}_intensity" for name in HAWKES_NAMES)
+TRUTH_COLUMNS: Final = ("efficient_units", *HAWKES_COLUMNS[:2], "informed_rate", "activity", *HAWKES_COLUMNS[2:])
+TRUTH_OTHERS: Final = 5
+"""Column of the third Hawkes type's intensity."""
 
 
 class Tape(NamedTuple):

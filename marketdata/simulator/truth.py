@@ -25,11 +25,16 @@ class MarketTruth:
         ``symbol, start_ns, end_ns, move_units``: every predictable move of the efficient price (own episodes, those passed on
         along the lead-lag graph, the mood's tilt), each spread evenly over its span. Empty where the world has none.
     path : pl.DataFrame
-        ``symbol, ts, efficient_units, buy_intensity, sell_intensity, informed_rate, activity``, once a second.
+        ``symbol, ts, efficient_units, buy_intensity, sell_intensity, informed_rate, activity``, once a second, and the
+        intensities of the other Hawkes types (``HAWKES_COLUMNS`` of ``marketdata.simulator.tape``), all per second.
     graph : pl.DataFrame
         ``leader, follower, excitation, price_share, lag_s``: the lead-lag edges in force.
     mood : pl.DataFrame
         ``ts, mood, slow_mood``, once a minute: what tilts the market, and what the slow signals react to.
+    orders : pl.DataFrame
+        ``symbol, ts, side`` (1 buys): the uninformed market orders, the two Hawkes types that move the efficient price.
+    kernels : pl.DataFrame
+        ``child, parent, decay_per_s, branching``: the self- and cross-excitation within an instrument, children an event.
     """
 
     regimes: pl.DataFrame
@@ -38,6 +43,8 @@ class MarketTruth:
     path: pl.DataFrame
     graph: pl.DataFrame
     mood: pl.DataFrame
+    orders: pl.DataFrame
+    kernels: pl.DataFrame
 
 
 def oracle_edge(truth: MarketTruth, symbol: str, ts_ns: Int64, horizon_ns: int) -> Float64:

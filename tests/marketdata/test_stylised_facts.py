@@ -87,11 +87,12 @@ def test_executions_of_one_time_and_side_are_one_aggressor() -> None:
         (1, EXECUTE, ASK, 120, 1),
         (2, HIDDEN, BID, 103, 3),
         (2, EXECUTE, ASK, 120, 1),
+        (2, EXECUTE, BID, 100, 1),
         (9, EXECUTE, BID, 100, 1),
     )
     found = aggressors(events, [span(0, 5)])
     assert found.sign.tolist() == [1, -1, 1]
-    assert found.lots.tolist() == [3, 3, 1]
+    assert found.lots.tolist() == [3, 4, 1]
     assert (found.ts // NS_PER_S).tolist() == [1, 2, 2]
     assert len(aggressors(events, [span(20, 30)]).ts) == 0
 
