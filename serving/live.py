@@ -21,8 +21,10 @@ from marketdata.settings import Settings
 from serving.champion import ChampionWatch
 from serving.executor import BANNERS
 from serving.heartbeat import write_heartbeat
+from serving.instructions import Instruction, log_file, read_instructions
 from serving.ledger_store import LedgerStore
-from serving.live_session import LIVE_PREFIX, LiveSession, OnNewChampion
+from serving.live_session import LiveSession, OnNewChampion
+from serving.resuming import LIVE_PREFIX
 
 LOG: Final = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 1.0
@@ -55,6 +57,8 @@ class LiveTrader:
     say: Callable[[str], None] = LOG.info
     _session: LiveSession | None = None
     _reason: str = ""
+    _given: list[Instruction] = field(default_factory=list)
+    _heard: int = 0
     _watch: ChampionWatch = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,8 +85,17 @@ class LiveTrader:
             self._reason = standing.reason
             self.say(BANNERS[standing.mode] if standing.mode else "NOT TRADING")
             self.say(standing.reason)
+        self._listen()
         if self._session is not None:
+            self._session.obey(self._given)
             self._session.serve(standing.mode, bundle, self.on_new_champion)
+
+    def _listen(self) -> None:
+        """Read what people asked for, if there is something new."""
+        path = log_file(self.root)
+        size = path.stat().st_size if path.exists() else 0
+        if size != self._heard:
+            self._heard, self._given = size, read_instructions(self.root)
 
     def close(self, status: Literal["closed", "stopped"]) -> None:
         """End the running session; ``closed`` lets everything up to its close happen, ``stopped`` does not."""

@@ -1,10 +1,7 @@
 """One session of the live stream: its batches, whoever trades it, and what happens when that changes."""
 
-import json
-import os
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -18,17 +15,18 @@ from marketdata.partitions import PartitionMissing, PartitionQuarantined, load_p
 from marketdata.paths import DataRoot, PartitionKey
 from marketdata.settings import Settings
 from models.bundle import Bundle, BundleError
+from serving.account import load_account, obeyed_by, save_account
+from serving.checkpoints import CheckpointError
 from serving.executor import BANNERS, Mode, PaperExecutor, Sinks
+from serving.instructions import Instruction, as_controls, standing
 from serving.ledger_store import LedgerSession, LedgerStore
+from serving.resuming import LIVE_PREFIX, Overlap, Place, forget, forget_other_days, interrupted, keep, resume
 from serving.session_files import SessionFacts, SessionFiles
 from trading.controls import ControlArray
-from trading.engine import Account
 from trading.journal import FILL
 
 OnNewChampion = Literal["flatten", "hold"]
 
-LIVE_PREFIX: Final = "live-"
-"""How the ids of live sessions begin; a night's paper sessions begin with their date."""
 SETTLE_NS: Final = 1 * NS_PER_S
 """Market time after which an order to flatten, and every forecast made before it, has had its effect."""
 FLATTEN_WITHIN_NS: Final = 60 * NS_PER_S
@@ -56,48 +54,6 @@ def session_signals(root: DataRoot, settings: Settings, session: Session) -> tup
     return found, absent
 
 
-def load_account(root: DataRoot, mode: Mode) -> Account | None:
-    """Return what the last live session of a mode left: equity, peak and drawdown state; None before the first."""
-    try:
-        return Account(**json.loads(_account_file(root, mode).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-
-
-def save_account(root: DataRoot, mode: Mode, account: Account) -> None:
-    """Keep an account for the next session: a drawdown survives restarts."""
-    path = _account_file(root, mode)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(account._asdict()) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def _account_file(root: DataRoot, mode: Mode) -> Path:
-    return root.journals / f"account-{mode}.json"
-
-
-def rearm(root: DataRoot, mode: Mode, by: str) -> Account:
-    """Leave HALTED: a named person makes the equity of now the new peak (R21); the next session starts from there.
-
-    Raises
-    ------
-    ValueError
-        If nobody is named, or there is no account to re-arm.
-    """
-    account = load_account(root, mode)
-    if not by.strip():
-        raise ValueError("re-arming needs the name of the person who does it")
-    if account is None:
-        raise ValueError(f"nothing was traded in mode {mode} yet")
-    fresh = Account(account.equity_nanos, account.equity_nanos, 0)
-    save_account(root, mode, fresh)
-    root.logs.mkdir(parents=True, exist_ok=True)
-    with (root.logs / "rearm.jsonl").open("a", encoding="utf-8") as log:
-        log.write(json.dumps({"wall_ns": time.time_ns(), "by": by, "mode": mode, "before": account._asdict()}) + "\n")
-    return fresh
-
-
 class LiveSession:
     """The running session: keeps its batches and hands them to whoever trades it.
 
@@ -115,11 +71,15 @@ class LiveSession:
         self._batches: list[EventBatch] = []
         self._executor: PaperExecutor | None = None
         self._wanted: tuple[Mode, Bundle] | None = None
+        self._place = Place()
+        self._overlap: Overlap | None = None
+        self._given: Sequence[Instruction] = ()
+        self._told: list[Instruction] = []
         self._control: ControlArray | None = None
-        self._controls = self._asked_ns = self._first_asked_ns = 0
+        self._asked_ns = self._first_asked_ns = self._kept_ns = 0
         self._handing_over = False
         self._refused = ""
-        self._fills = 0
+        forget_other_days(root, session.date.isoformat())
         self._signals, absent = session_signals(root, settings, session)
         if absent:
             say(f"no published {', '.join(absent)} signals for {session.date}: what was known before holds, or nothing")
@@ -135,9 +95,7 @@ class LiveSession:
         executor = self._executor
         if executor is None:
             return
-        control, self._control = self._control, None
-        step = executor.step(batch.events, batch.watermark_ns, control, trade=not self._handing_over)
-        self._fills += int((step.journal["kind"] == FILL).sum())
+        self._step(executor, batch.events, batch.watermark_ns, trade=not self._handing_over)
         if self._handing_over and executor.watermark_ns >= self._asked_ns + SETTLE_NS:
             stuck = executor.watermark_ns >= self._first_asked_ns + FLATTEN_WITHIN_NS
             if executor.is_flat or stuck:
@@ -147,6 +105,12 @@ class LiveSession:
                 self._start()
             else:
                 self._ask_to_flatten(executor)
+
+    def obey(self, given: Sequence[Instruction]) -> None:
+        """Hand what people asked for to the engine with the next batch; without an engine it waits for one."""
+        self._given = given
+        if self._executor is not None and len(given) > self._place.obeyed:
+            self._tell(given[self._place.obeyed :])
 
     def serve(self, mode: Mode | None, bundle: Bundle | None, on_new_champion: OnNewChampion) -> None:
         """Make this bundle the one that trades; None: nobody does, and what is held is closed."""
@@ -174,9 +138,12 @@ class LiveSession:
         self._batches.clear()
 
     def keep_account(self) -> None:
-        """Write the account down, so that a drawdown survives even a kill."""
-        if self._executor is not None:
-            save_account(self._root, self._executor.mode, self._executor.engine.account(self._executor.state))
+        """Write account and checkpoint down, so that the session survives even a kill."""
+        executor = self._executor
+        if executor is not None and executor.watermark_ns > self._kept_ns:
+            self._kept_ns = executor.watermark_ns
+            save_account(self._root, executor.mode, executor.engine.account(executor.state), self._place.obeyed)
+            keep(executor, self._place)
 
     def facts(self) -> dict[str, Any]:
         """Return what the heartbeat says about the session."""
@@ -194,9 +161,11 @@ class LiveSession:
                 "bundle_sha256": executor.bundle.sha256,
                 "equity": executor.equity(),
                 "positions": executor.positions(),
-                "fills": self._fills,
+                "fills": self._place.fills,
                 "late_rows": executor.late_rows,
             }
+        for item in standing(self._given, len(self._given)):
+            facts[item.verb] = f"by {item.by}: {item.reason}"
         return facts
 
     def _start(self) -> None:
@@ -214,27 +183,74 @@ class LiveSession:
             self._refused = bundle.sha256
             self._say(f"{self._name(bundle)} cannot trade here: {error}")
             return
-        name = f"{LIVE_PREFIX}{self.session.date.isoformat()}-{mode}-{bundle.sha256[:12]}-{time.time_ns() // 1_000_000}"
-        facts = SessionFacts(
-            name,
-            self.session.date.isoformat(),
-            mode,
-            bundle.manifest.name,
-            bundle.sha256,
-            executor.config.fingerprint(),
-            executor.predictor.assembler.fingerprint,
+        ledger = LedgerStore(
+            self._root.ledger_database, {item.instrument_id: item.symbol for item in self._settings.instruments}
         )
-        symbols = {item.instrument_id: item.symbol for item in self._settings.instruments}
-        files = SessionFiles(self._root.journals / name, facts)
-        ledger = LedgerStore(self._root.ledger_database, symbols)
-        opened, closes = self.session.open_ns, self.session.close_ns
-        ledger.begin(LedgerSession(name, facts.day, mode, facts.model, bundle.sha256, opened, closes))
-        executor.sinks = Sinks(files, ledger, name)
         history, watermark = self._history()
-        executor.step(history, watermark, trade=False)
+        resumed = self._resume(executor, ledger)
+        if resumed is None:
+            obeyed = obeyed_by(self._root, mode)
+            self._place, self._overlap = Place(obeyed=obeyed), None
+            told = standing(self._given, obeyed)
+            self._open_files(executor, ledger)
+        else:
+            self._place, self._overlap = resumed, Overlap(executor.watermark_ns, resumed.at_watermark)
+            told = list(self._given[resumed.obeyed :])
         self._executor, self._handing_over, self._control = executor, False, None
-        begins = from_ns(max(watermark, self.session.open_ns))
-        self._say(f"{BANNERS[mode]}; {self._name(bundle)} trades from {begins:%Y-%m-%d %H:%M:%S} UTC")
+        self._told, self._kept_ns = [], 0
+        self._tell(told)
+        if len(history):
+            self._step(executor, history, watermark, trade=False)
+        begins = from_ns(max(executor.watermark_ns, self.session.open_ns))
+        verb = "trades" if resumed is None else "goes on"
+        self._say(f"{BANNERS[mode]}; {self._name(bundle)} {verb} from {begins:%Y-%m-%d %H:%M:%S} UTC")
+        if resumed is not None:
+            self._say(f"resumed with {executor.positions()} and {self._place.fills} fills")
+
+    def _resume(self, executor: PaperExecutor, ledger: LedgerStore) -> Place | None:
+        """Put the executor where the same model stood when it was stopped in this session; None where it starts anew."""
+        for facts in interrupted(self._root, self.session.date.isoformat()):
+            if (facts.mode, facts.bundle_sha256) != (executor.mode, executor.bundle.sha256):
+                self._say(f"{facts.session_id} was interrupted and is not gone on with: another model stands now")
+                continue
+            try:
+                return resume(self._root, executor, facts, ledger)
+            except CheckpointError as error:
+                self._say(f"the session starts anew: {error}")
+                return None
+        return None
+
+    def _open_files(self, executor: PaperExecutor, ledger: LedgerStore) -> None:
+        """Begin the executor's journal and its session in the ledger."""
+        bundle, mode, day = executor.bundle, executor.mode, self.session.date.isoformat()
+        name = f"{LIVE_PREFIX}{day}-{mode}-{bundle.sha256[:12]}-{time.time_ns() // 1_000_000}"
+        fingerprints = (executor.config.fingerprint(), executor.predictor.assembler.fingerprint)
+        facts = SessionFacts(name, day, mode, bundle.manifest.name, bundle.sha256, *fingerprints)
+        files = SessionFiles(self._root.journals / name, facts)
+        opened, closes = self.session.open_ns, self.session.close_ns
+        ledger.begin(LedgerSession(name, day, mode, facts.model, bundle.sha256, opened, closes))
+        executor.sinks = Sinks(files, ledger, name)
+
+    def _step(self, executor: PaperExecutor, events: EventArray, watermark_ns: int, *, trade: bool) -> None:
+        """Give the executor what it has not had yet, with what it was told."""
+        if self._overlap is not None:
+            events = self._overlap.fresh(events)
+        told, self._told = self._told, []
+        control, self._control = self._control, None
+        before = executor.watermark_ns
+        controls = as_controls(told, max(before, executor.state.now_ns, self.session.open_ns))
+        if control is not None:
+            controls = np.concatenate([controls, control])
+        step = executor.step(events, watermark_ns, controls, trade=trade)
+        self._place.moved(events, before, executor.watermark_ns)
+        self._place.fills += int((step.journal["kind"] == FILL).sum())
+
+    def _tell(self, instructions: Sequence[Instruction]) -> None:
+        """Let the engine know of instructions with its next step."""
+        self._told += instructions
+        self._place.obeyed = max(self._place.obeyed, len(self._given))
+        for item in instructions:
+            self._say(f"{item.verb.upper()} by {item.by}: {item.reason}")
 
     def _release(self, status: str) -> None:
         """Close the files of whoever trades; the account is kept for the next session of its mode."""
@@ -242,7 +258,11 @@ class LiveSession:
         if executor is None:
             return
         account = executor.engine.account(executor.state)
-        save_account(self._root, executor.mode, account)
+        save_account(self._root, executor.mode, account, self._place.obeyed)
+        if status == "stopped":
+            keep(executor, self._place)
+        else:
+            forget(executor)
         sinks = executor.sinks
         if sinks.files is not None:
             sinks.files.finish(status, late_rows=executor.late_rows, account=account._asdict())
@@ -252,8 +272,8 @@ class LiveSession:
         self._say(f"{self._name(executor.bundle)} {status}: equity {executor.equity():,.2f}")
 
     def _ask_to_flatten(self, executor: PaperExecutor) -> None:
-        self._controls += 1
-        self._control = executor.flatten("flowsense", self._controls)
+        self._place.controls += 1
+        self._control = executor.flatten("flowsense", self._place.controls)
         self._asked_ns = executor.watermark_ns
 
     def _history(self) -> tuple[EventArray, int]:

@@ -37,28 +37,64 @@ class SessionFacts:
 
 
 class SessionFiles:
-    """The writer of one session's folder; what an earlier run of the same session left is replaced."""
+    """The writer of one session's folder; what an earlier run of the same session left is replaced.
+
+    Attributes
+    ----------
+    forecasts, rows : int
+        Written so far.
+    """
+
+    folder: Path
+    facts: SessionFacts
+    forecasts: int
+    rows: int
 
     def __init__(self, folder: Path, facts: SessionFacts) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.facts = facts
         (folder / JOURNAL_FILE).unlink(missing_ok=True)
+        self.forecasts = self.rows = 0
         self._forecasts: IO[bytes] = (folder / FORECASTS_FILE).open("wb")
         self._rows: IO[bytes] = (folder / ROWS_FILE).open("wb")
         _write_json(folder / SESSION_FILE, asdict(facts))
+
+    @classmethod
+    def resume(cls, folder: Path, facts: SessionFacts, forecasts: int, rows: int) -> "SessionFiles":
+        """Return the writer of a session that was interrupted, at the place of its checkpoint; what came after it is dropped.
+
+        Raises
+        ------
+        ValueError
+            If the files hold less than the checkpoint had written.
+        """
+        kept = ((FORECASTS_FILE, forecasts, FORECAST_DTYPE), (ROWS_FILE, rows, JOURNAL_DTYPE))
+        for name, count, dtype in kept:
+            if (folder / name).stat().st_size < count * dtype.itemsize:
+                raise ValueError(f"{folder / name} holds fewer than {count} rows")
+        for name, count, dtype in kept:
+            os.truncate(folder / name, count * dtype.itemsize)
+        (folder / JOURNAL_FILE).unlink(missing_ok=True)
+        files = cls.__new__(cls)
+        files.folder, files.facts, files.forecasts, files.rows = folder, facts, forecasts, rows
+        files._forecasts, files._rows = (folder / FORECASTS_FILE).open("ab"), (folder / ROWS_FILE).open("ab")
+        _write_json(folder / SESSION_FILE, asdict(facts))
+        return files
 
     def append_forecasts(self, forecasts: ForecastArray) -> None:
         """Write forecasts down; they are with the operating system when this returns."""
         if len(forecasts):
             self._forecasts.write(_bytes(forecasts, FORECAST_DTYPE))
             self._forecasts.flush()
+            self.forecasts += len(forecasts)
 
     def append_rows(self, rows: Journal) -> None:
         """Write journal rows down."""
         if len(rows):
             self._rows.write(_bytes(rows, JOURNAL_DTYPE))
             self._rows.flush()
+            self.rows += len(rows)
 
     def finish(self, status: str, **further: Any) -> None:
         """Close the files and write the whole journal; ``further`` facts are kept in ``session.json``."""

@@ -1,6 +1,5 @@
 """The live service waits for a champion, takes a new one within seconds, and stops clean."""
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -14,11 +13,11 @@ from marketdata.messages import EventBatch, SessionEnd, SessionStart
 from marketdata.paths import DataRoot
 from models.bundle import Bundle
 from models.decisions import DecisionLedger
+from serving.account import load_account
 from serving.champion import Standing
 from serving.heartbeat import read_heartbeat
 from serving.ledger_store import read_ledger
 from serving.live import LiveTrader, run_live
-from serving.live_session import load_account, rearm
 from serving.session import run_session
 from serving.session_files import read_forecasts
 from tests.serving.conftest import World
@@ -133,7 +132,7 @@ def test_a_new_champion_takes_over_by_the_policy(world: World, fresh_root: DataR
         assert status["mode"].to_list() == [mode, "paper"]
 
 
-def test_the_account_outlives_the_session_and_a_rearm_needs_a_name(world: World, fresh_root: DataRoot) -> None:
+def test_the_account_outlives_the_session(world: World, fresh_root: DataRoot) -> None:
     trader, _ = trader_of(fresh_root, world, Stands("paper", world.bundle))
     for item in items_of(world, 10):
         trader.take(item)
@@ -145,10 +144,6 @@ def test_the_account_outlives_the_session_and_a_rearm_needs_a_name(world: World,
     assert again._session is not None
     assert again._session.facts()["equity"] == left.equity_nanos / 1e9
     again.close("stopped")
-    with pytest.raises(ValueError, match="needs the name"):
-        rearm(fresh_root, "paper", " ")
-    assert rearm(fresh_root, "paper", "Ada").peak_nanos == left.equity_nanos
-    assert json.loads((fresh_root.logs / "rearm.jsonl").read_text())["by"] == "Ada"
 
 
 def test_a_killed_executor_leaves_no_session_running(world: World, fresh_root: DataRoot) -> None:
