@@ -48,6 +48,7 @@ from marketdata.stylised_facts import (
 Float64 = npt.NDArray[np.float64]
 
 SIMULATED: Final = "simulated"
+NULL: Final = "simulated n1"
 SIMULATED_SESSIONS: Final = 3
 VOLATILITY_LAGS: Final = 30
 TAIL_AT: Final = np.linspace(0.0, 8.0, 33)
@@ -276,7 +277,7 @@ def all_facts(
     sessions: int = SIMULATED_SESSIONS,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Facts]:
-    """Measure the simulated market and, where the data folder is given, the recorded ones, by name.
+    """Measure the simulated market, its null world, and the recorded ones where the data folder is given, by name.
 
     Parameters
     ----------
@@ -287,7 +288,11 @@ def all_facts(
     """
     say = progress or (lambda stage, done, total: None)
     found: dict[str, Facts] = {}
-    jobs: dict[str, Callable[[], Facts]] = {SIMULATED: lambda: market_facts(simulated_tapes(settings, sessions))}
+    null = settings.model_copy(update={"simulator": settings.simulator.model_copy(update={"world": "n1"})})
+    jobs: dict[str, Callable[[], Facts]] = {
+        SIMULATED: lambda: market_facts(simulated_tapes(settings, sessions)),
+        NULL: lambda: market_facts(simulated_tapes(null, sessions)),
+    }
     if data is not None:
         folder = data
         jobs["AMZN"] = lambda: market_facts(iter([lobster_tape(folder, "AMZN")]))

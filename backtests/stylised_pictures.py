@@ -65,7 +65,7 @@ RETURNS: tuple[Panel, ...] = (
 PICTURES = {"simulated_flow.png": FLOW, "simulated_returns.png": RETURNS}
 """File names and panels."""
 COLUMNS = 3
-COLOURS = ("black", "tab:blue", "tab:orange", "tab:green", "tab:red")
+COLOURS = ("black", "tab:grey", "tab:blue", "tab:orange", "tab:green", "tab:red")
 
 
 def draw_facts(facts: dict[str, Facts], folder: Path) -> list[Path]:
@@ -86,7 +86,7 @@ def draw_facts(facts: dict[str, Facts], folder: Path) -> list[Path]:
             for market, own in facts.items():
                 x, y = read(own)
                 if not np.isnan(np.asarray(y, np.float64)).all():
-                    width = 2.2 if market == SIMULATED else 1.1
+                    width = 2.2 if market.startswith(SIMULATED) else 1.1
                     axis.plot(x, y, color=colours[market], linewidth=width, label=market)
             axis.set(title=title, **look)
             axis.grid(alpha=0.3)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from backtests.stylised_facts import (
+    NULL,
     SIMULATED,
     Facts,
     all_facts,
@@ -65,7 +66,7 @@ def test_a_market_without_sessions_is_an_error() -> None:
 def test_recorded_markets_show_what_such_markets_show(shared_data: Path) -> None:
     one = SETTINGS.model_copy(update={"instruments": SETTINGS.instruments[:1]})
     facts = all_facts(one, shared_data, sessions=1)
-    assert list(facts) == [SIMULATED, "AMZN", "AAPL", "600519", "EURUSD"]
+    assert list(facts) == [SIMULATED, NULL, "AMZN", "AAPL", "600519", "EURUSD"]
     for name in ("AMZN", "AAPL"):
         assert facts[name].sign_correlation[0] > 0.4
         assert 0.5 < facts[name].sign_exponent < 1.5
