@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from marketdata.paths import DataRoot
 from marketdata.feeds.protocol import Feed
 from marketdata.paths import DataRoot
 from marketdata.settings import Settings, SettingsError
