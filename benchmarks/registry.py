@@ -16,6 +16,7 @@ MODULES: Final = (
     "benchmarks.simulator",
     "benchmarks.lake",
     "benchmarks.parsing",
+    "benchmarks.fix",
     "benchmarks.features",
     "benchmarks.drift",
     "benchmarks.sentiment",
