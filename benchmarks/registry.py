@@ -17,6 +17,7 @@ MODULES: Final = (
     "benchmarks.lake",
     "benchmarks.parsing",
     "benchmarks.fix",
+    "benchmarks.feeds",
     "benchmarks.features",
     "benchmarks.drift",
     "benchmarks.sentiment",

@@ -20,7 +20,7 @@ class LagHistogram:
     """Counts of ``ts_recv - ts_event`` in logarithmic buckets.
 
     A lag below 1 ns counts as the lowest bucket and in :attr:`negative`: many of them mean that our clock is behind the
-    venue's, and then no quantile here says anything (rules.md has an estimate of the offset for recordings).
+    venue's, and then no quantile here says anything (recordings get an estimated offset at ingest).
     """
 
     def __init__(self) -> None:
