@@ -30,6 +30,7 @@ from marketdata.order_book import LIVE, SELF_REDUCED, WORDS_LEFT, empty_order_bo
 from marketdata.order_index import PRICE_LIMIT, WORD_DTYPE, clear_price, next_price, set_price
 from marketdata.order_queries import order_at
 from marketdata.sources import build_source, preset
+from tests.codecs.test_shanghai import recorded as shanghai_day
 from tests.marketdata.order_reference import Message, to_array
 from tests.marketdata.test_matching import MESSAGES, SEQUENCES
 
@@ -315,6 +316,15 @@ def test_both_depths_agree_on_every_row_of_a_recorded_day(shared_data: Path, sym
     for side in (BID, ASK):
         np.testing.assert_array_equal(orders.levels(side)[:, :2], levels.levels(side)[:, :2])
     assert orders.counters.crossed == levels.counters.crossed == 0
+
+
+@pytest.mark.realdata
+def test_both_depths_agree_on_every_row_of_shanghais_order_feed(shared_data: Path) -> None:
+    events, _ = shanghai_day(shared_data)
+    levels, orders = LevelBook(), OrderBook()
+    np.testing.assert_array_equal(orders.apply(events), levels.apply(events))
+    assert orders.counters == levels.counters
+    assert orders.counters.missing == 0
 
 
 @settings(max_examples=30, deadline=None)
