@@ -199,7 +199,7 @@ def grow_order_book(book: OrderBookState) -> OrderBookState:
 
 @inlined
 def lent(book: OrderBookState) -> OrderBookState:
-    """Return the book as kernels hand it on: the same memory, no counting of references (a third of the time of a message)."""
+    """Return the book as kernels hand it on: the same memory, no counting of references (which took 70 % of a message)."""
     return OrderBookState(
         borrowed(book.records),
         borrowed(book.ids),
