@@ -7,6 +7,7 @@ is written its name ends in ``.open``, and once it is closed a manifest with its
 
 import contextlib
 import ctypes
+import fcntl
 import hashlib
 import os
 import platform
@@ -106,6 +107,7 @@ class _OpenFile:
         self._hash = hashlib.sha256()
         self.bytes = 0
         self._file = self.path.open("xb")
+        fcntl.flock(self._file, fcntl.LOCK_EX)  # while it is held, nobody takes the writer for dead
         self._engine = self._new_engine()
         self._in_frame = 0
         self._put(self._engine.compress(header.to_bytes()) + self._engine.flush())

@@ -30,6 +30,13 @@ def print_recordings(root: DataRoot, result: IngestResult, console: Console) -> 
     for row in rows:
         if row.reason:
             console.print(f"{row.status}  {row.day} {row.symbol}: {row.reason}", markup=False)
+    for manifest in result.recordings:
+        if not manifest.parts:
+            console.print(
+                f"note: {manifest.files[0]['path']}: no row lies within a session of {settings.calendar}; "
+                "its market's sessions can be said with --calendar",
+                markup=False,
+            )
     for warning in result.warnings:
         console.print(f"note: {warning}", markup=False)
     done = len(result.recordings) - result.decoded
@@ -41,7 +48,7 @@ def print_recordings(root: DataRoot, result: IngestResult, console: Console) -> 
 
 
 def _recordings(manifests: tuple[RecordingManifest, ...]) -> Table:
-    table = _table("recording", "format", "venue", "frames", "ignored", "rejected", "clock, ms", "drift, ppm", left=3)
+    table = _table("recording", "format", "venue", "frames", "ignored", "rejected", "outside", "clock, ms", "drift, ppm", left=3)
     for manifest in manifests:
         clock = manifest.clock
         if not clock.has_receive_time:
@@ -56,6 +63,7 @@ def _recordings(manifests: tuple[RecordingManifest, ...]) -> Table:
             f"{manifest.frames:,}",
             f"{sum(manifest.ignored.values()):,}",
             f"{manifest.rejected:,}",
+            f"{manifest.outside_sessions:,}",
             offset,
             drift,
         )

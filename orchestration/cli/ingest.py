@@ -1,7 +1,7 @@
 """``flowsense ingest``: recordings into a data root, or sessions of its source; ends with a table of their quality."""
 
 import tomllib
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -102,7 +102,7 @@ def _calendar(text: str | None) -> Calendar | None:
         raise SettingsError(f"--calendar {text}: say NAME@ZONE, for example XNYS@America/New_York")
     found = Calendar(name, zone)
     try:
-        found.last_closed(0)
+        found.sessions(date(2024, 1, 1), date(2024, 1, 10))
     except Exception as error:
         raise SettingsError(f"--calendar {text}: {error}") from error
     return found
