@@ -48,6 +48,8 @@ class ControlResult:
         How often each reason was given.
     note : str
         Why there are no runs, where there are none.
+    form : str
+        Of small worlds: a hash of what they are made of; runs of other forms do not add up.
     """
 
     world: World
@@ -58,11 +60,17 @@ class ControlResult:
     promoted: int
     reasons: Mapping[str, int] = field(default_factory=dict)
     note: str = ""
+    form: str = ""
 
     @property
     def expects(self) -> Literal["refuse", "promote"]:
         """What the gate ought to do in this world: promote where something that pays was planted, else refuse."""
-        return "promote" if self.world == "planted" and (self.strength or 0.0) > 0 else "refuse"
+        return expects(self.world, self.strength)
+
+
+def expects(world: World, strength: float | None) -> Literal["refuse", "promote"]:
+    """Return what the gate ought to do in a world: promote where something that pays was planted, else refuse."""
+    return "promote" if world == "planted" and (strength or 0.0) > 0 else "refuse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,11 @@ class ControlTotal:
     bound_low: float
     bound_high: float
     reasons: Mapping[str, int]
+
+    @property
+    def expects(self) -> Literal["refuse", "promote"]:
+        """What the gate ought to do in this world."""
+        return expects(self.world, self.strength)
 
 
 def run_n0(
@@ -225,7 +238,7 @@ def accumulate(root: DataRoot, results: Sequence[ControlResult]) -> None:
                     result.gate_version,
                     result.world,
                     _strength_text(result.strength),
-                    result.key,
+                    f"{result.form}/{result.key}" if result.form else result.key,
                     result.runs,
                     result.promoted,
                     json.dumps(dict(result.reasons), sort_keys=True),
@@ -233,16 +246,24 @@ def accumulate(root: DataRoot, results: Sequence[ControlResult]) -> None:
             )
 
 
-def totals(root: DataRoot, version: str) -> list[ControlTotal]:
-    """Return everything accumulated under a version of the gate, null worlds first, then planted ones by strength."""
+def totals(root: DataRoot, version: str, form: str = "") -> list[ControlTotal]:
+    """Return everything accumulated under a version of the gate, null worlds first, then planted ones by strength.
+
+    Parameters
+    ----------
+    form : str
+        Form of the small worlds that are counted; those of all forms when empty.
+    """
     if not has_table(root.controls_database, "control_runs"):
         return []
     found: dict[tuple[str, str], list[Any]] = {}
     with reading(root.controls_database) as database:
         rows = database.execute(
-            "SELECT world, strength, runs, promoted, reasons FROM control_runs WHERE gate_version = ?", (version,)
+            "SELECT world, strength, key, runs, promoted, reasons FROM control_runs WHERE gate_version = ?", (version,)
         ).fetchall()
-    for world, strength, runs, promoted, reasons in rows:
+    for world, strength, key, runs, promoted, reasons in rows:
+        if form and world != "n0" and not str(key).startswith(f"{form}/"):
+            continue
         entry = found.setdefault((world, strength), [0, 0, Counter()])
         entry[0] += runs
         entry[1] += promoted
@@ -255,9 +276,17 @@ def totals(root: DataRoot, version: str) -> list[ControlTotal]:
     return sorted(out, key=lambda t: (t.world, t.strength or 0.0))
 
 
-def runs_so_far(root: DataRoot, version: str, world: World, strength: float | None) -> int:
-    """Return how many runs of a world there are under a version of the gate: the index of the next one."""
-    return sum(t.runs for t in totals(root, version) if t.world == world and t.strength == strength)
+def done_indices(root: DataRoot, version: str, world: World, strength: float | None, form: str) -> set[int]:
+    """Return the indices of the small worlds of a kind that were run under a version of the gate."""
+    if not has_table(root.controls_database, "control_runs"):
+        return set()
+    with reading(root.controls_database) as database:
+        rows = database.execute(
+            "SELECT key FROM control_runs WHERE gate_version = ? AND world = ? AND strength = ?",
+            (version, world, _strength_text(strength)),
+        ).fetchall()
+    prefix = f"{form}/"
+    return {int(str(key).removeprefix(prefix)) for (key,) in rows if str(key).startswith(prefix)}
 
 
 def _strength_text(strength: float | None) -> str:

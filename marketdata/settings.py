@@ -182,6 +182,15 @@ class GateSettings(_Section):
     clock_ns: int = Field(default=60 * NS_PER_S, gt=0)
 
 
+class ControlsSettings(_Section):
+    """Small control worlds that a night runs beside the shifts of its own tape: null and planted ones in turn."""
+
+    worlds_per_night: int = Field(default=4, ge=0)
+    """0: none."""
+    processes: int = Field(default=0, ge=0)
+    """Worlds at a time, each in a process of its own; 0: as many as there are cores and memory for; 1: in the night's own."""
+
+
 class Settings(_Section):
     """All settings of one data root."""
 
@@ -205,6 +214,7 @@ class Settings(_Section):
     strategy: StrategySettings = StrategySettings()
     risk: RiskSettings = RiskSettings()
     gate: GateSettings = GateSettings()
+    controls: ControlsSettings = ControlsSettings()
     pauses: PauseSettings = PauseSettings()
 
     def market_calendar(self) -> Calendar:

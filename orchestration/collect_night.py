@@ -11,7 +11,6 @@ from backtests.report.record import (
     BandRow,
     BenchmarkTest,
     CalibrationPoint,
-    ControlRow,
     DecisionCard,
     Diagnosis,
     Evidence,
@@ -32,6 +31,7 @@ from marketdata.paths import DataRoot
 from marketdata.settings import Settings
 from orchestration import collect_data
 from orchestration.build_facts import build_facts
+from orchestration.control_worlds import control_rows
 from orchestration.side_files import NightCosts, read_costs, read_json
 from orchestration.stage import StageContext
 from orchestration.stages_dataset import DATASET_FILE, load_dataset
@@ -84,7 +84,7 @@ def collect_record(context: StageContext, paper_day: date | None = None, notes: 
         build=build_facts(settings, data_sha256=dataset["content_sha256"]),
         decision=_card(root, context, decision),
         league=_league(league, verdict["winner"]),
-        controls=_controls(root, read_json(night / CONTROLS)["tonight"]),
+        controls=control_rows(root, context, read_json(night / CONTROLS)["tonight"]),
         diagnoses=_diagnoses(root, context, league),
         evidence=_evidence(series, league, shown, settings),
         band=_band(read_json(night / BAND), shown),
@@ -255,32 +255,6 @@ def _league(league: Mapping[str, Any], winner: str | None) -> tuple[LeagueRow, .
         )
         for name, entry in ranked
     )
-
-
-def _controls(root: DataRoot, tonight: Mapping[str, Any]) -> tuple[ControlRow, ...]:
-    """Return the night's shifts and everything accumulated under the same version of the gate."""
-    from backtests.controls import totals
-
-    found = {(total.world, total.strength): total for total in totals(root, tonight["gate_version"])}
-    rows = []
-    for key in dict.fromkeys([(tonight["world"], tonight["strength"]), *found]):
-        total = found.get(key)
-        is_tonight = key == (tonight["world"], tonight["strength"])
-        rows.append(
-            ControlRow(
-                world=key[0],
-                expects="promote" if key[0] == "planted" and (key[1] or 0.0) > 0 else "refuse",
-                strength=key[1],
-                runs=tonight["runs"] if is_tonight else 0,
-                promoted=tonight["promoted"] if is_tonight else 0,
-                runs_total=total.runs if total else 0,
-                promoted_total=total.promoted if total else 0,
-                bound_low=total.bound_low if total else None,
-                bound_high=total.bound_high if total else None,
-                note=tonight["note"] if is_tonight else "",
-            )
-        )
-    return tuple(rows)
 
 
 def _diagnoses(root: DataRoot, context: StageContext, league: Mapping[str, Any]) -> tuple[Diagnosis, ...]:

@@ -16,6 +16,7 @@ import dagster as dg
 from marketdata.paths import DataRoot, PartitionKey
 from marketdata.settings import Settings, SettingsError
 from orchestration import stopwatch
+from orchestration.control_worlds import without_control_worlds
 from orchestration.grids import DEMO_SESSIONS, Grids, ingest_key
 from orchestration.hashes import night_hashes
 from orchestration.instance import open_instance
@@ -245,7 +246,8 @@ def run_demo(root: DataRoot, progress: Progress = silent) -> NightsResult:
         driver.datasets(days[:first])
         nights = days[first:]
         for day in nights:
-            driver.train(day)
+            with without_control_worlds(day != nights[-1]):
+                driver.train(day)
         driver.ingest([last], only=TRADED_ASSETS)
         driver.train(last, only=PAPER_ASSETS)
         return _close(driver, nights, last)
@@ -274,7 +276,8 @@ def run_recorded(root: DataRoot, progress: Progress = silent) -> NightsResult:
         nights = days[-2:]
         driver.datasets(days[: -len(nights)])
         for day in nights:
-            driver.train(day)
+            with without_control_worlds(day != nights[-1]):
+                driver.train(day)
         return _close(driver, nights, None)
 
 

@@ -16,6 +16,8 @@ SUMMARY: Final = "summary.json"
 """The night in short, for programs."""
 MLFLOW: Final = "mlflow.json"
 """Where the night's models are found in MLflow: run ids, never the same twice."""
+CONTROL_WORLDS: Final = "control_worlds.json"
+"""The small worlds that the night ran: which ones depends on how many were run before."""
 COSTS: Final = "costs.json"
 """Wall times, memory and run ids: never the same twice, never hashed."""
 

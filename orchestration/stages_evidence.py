@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy as np
 from features.dataset import Dataset
 from marketdata.clock import Session
 from marketdata.events import EventArray
+from marketdata.settings import Settings
 from orchestration import stopwatch
 from orchestration.build_facts import build_facts
+from orchestration.control_worlds import run_share
 from orchestration.side_files import MLFLOW, read_json, write_json
 from orchestration.stage import StageContext
 from orchestration.stages_dataset import DATASET_FILE, load_dataset
@@ -32,7 +35,8 @@ BACKTESTED: Final = 3
 def controls(context: StageContext) -> Mapping[str, Any]:
     """Shift the night's own forecasts in time and count how often the gate would promote what then says nothing.
 
-    A night with too few test days is refused by their number alone, so shifting it would measure nothing.
+    Then run the night's share of small worlds. A night with too few test days is refused by their number alone, so shifting it
+    would measure nothing.
     """
     from backtests.controls import ControlResult, accumulate, run_n0
     from models.catalog import BASELINES
@@ -51,12 +55,24 @@ def controls(context: StageContext) -> Mapping[str, Any]:
                 {name: load_model_night(root, context.day, name).forecasts for name in night.names},
                 BASELINES,
                 context.settings,
-                seed=context.settings.training.seed + context.day.toordinal(),
+                seed=shift_seed(context.settings, context.day),
             )
             accumulate(root, [result])
     tonight = {**asdict(result), "expects": result.expects}
     write_json(root.night(context.day) / CONTROLS, {"tonight": tonight})
-    return {"world": "n0", "runs": result.runs, "promoted": result.promoted, "note": result.note}
+    worlds = run_share(context)
+    return {
+        "world": "n0",
+        "runs": result.runs,
+        "promoted": result.promoted,
+        "note": result.note,
+        "small_worlds": {f"{one['world']} {one['strength']} {one['index']}": one["reason"] for one in worlds},
+    }
+
+
+def shift_seed(settings: Settings, day: date) -> int:
+    """Return the seed of a night's shifts."""
+    return settings.training.seed + day.toordinal()
 
 
 def backtest_band(context: StageContext) -> Mapping[str, Any]:

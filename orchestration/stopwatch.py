@@ -21,6 +21,7 @@ FORECASTS: Final = "forecasts"
 MLFLOW: Final = "mlflow"
 BACKTESTS: Final = "backtests"
 EVIDENCE: Final = "evidence"
+CONTROLS: Final = "control worlds"
 PAPER: Final = "paper session"
 REPORT: Final = "report"
 
@@ -36,6 +37,7 @@ BUDGET_S: Final = {
     MLFLOW: 15.0,
     BACKTESTS: 20.0,
     EVIDENCE: 10.0,
+    CONTROLS: 60.0,
     PAPER: 10.0,
     REPORT: 20.0,
 }

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from backtests.report.control_words import gate_so_far
 from backtests.report.record import NightRecord, PartitionQuality, load_record
 from marketdata.clock import from_ns
 from marketdata.paths import DataRoot
@@ -117,12 +118,16 @@ def _print_decision(record: NightRecord, console: Console) -> None:
         shown = "  ".join(f"{test.benchmark} ({test.measure}) {test.p_value:.3f}" for test in worst)
         console.print(f"          p over all candidates, {card.p_threshold} needed: {shown}", markup=False)
     for control in record.controls:
+        if control.runs == 0 and control.world != "n0":
+            continue
         strength = f" at {control.strength:+g}" if control.strength is not None else ""
         rate = f"{control.promoted}/{control.runs} tonight" if control.runs else "none tonight"
         total = f", {control.promoted_total}/{control.runs_total} in all" if control.runs_total else ""
         if control.bound_low is not None and control.bound_high is not None:
             total += f" ({control.bound_low:.1%} to {control.bound_high:.1%})"
         console.print(f"control   {control.world}{strength}: promoted {rate}{total}", markup=False)
+    if sentence := gate_so_far(record.controls):
+        console.print(f"          {sentence}", markup=False)
 
 
 def _print_paper(record: NightRecord, console: Console) -> None:

@@ -3,6 +3,7 @@
 from html import escape
 
 from backtests.report import charts, numbers
+from backtests.report.control_words import gate_so_far
 from backtests.report.html import (
     Column,
     Group,
@@ -30,7 +31,7 @@ WORLD_WORDS = {
     "n0": ("N0", "forecasts shifted in time on tonight's tape"),
     "n1": ("N1", "a market where nothing pays"),
     "n2": ("N2", "slow signals that know nothing"),
-    "planted": ("planted", "an edge that pays"),
+    "planted": ("planted", "an informed trader whose oracle nets this much a round trip"),
 }
 CLASSES = ("down", "flat", "up")
 
@@ -233,7 +234,10 @@ def controls(record: NightRecord) -> str:
         Column("interval of the rate, 0 … 1"),
     )
     groups = []
-    for expects, heading in (("refuse", "Nothing here pays: every promotion is a mistake"), ("promote", "This pays")):
+    for expects, heading in (
+        ("refuse", "Nothing here pays, or not more than its cost: every promotion is a mistake"),
+        ("promote", "This pays"),
+    ):
         rows = [_control_row(row) for row in record.controls if row.expects == expects]
         if rows:
             groups.append(Group(heading, rows))
@@ -241,9 +245,14 @@ def controls(record: NightRecord) -> str:
         "controls",
         "Controls: null and planted worlds",
         table(columns, groups, "plain controls"),
-        f"The measured {term('gate size')} beside its power. Rates are over all runs of this version of the gate, "
-        "with an exact binomial interval; the shaded half is where the dot should be.",
+        f"{_so_far(record)}The measured {term('gate size')} beside its power. Rates are over all runs of this version of the "
+        "gate, with an exact binomial interval; the shaded half is where the dot should be.",
     )
+
+
+def _so_far(record: NightRecord) -> str:
+    sentence = gate_so_far(record.controls)
+    return f"<b>{escape(sentence[0].upper() + sentence[1:])}.</b> " if sentence else ""
 
 
 def _control_row(row: ControlRow) -> Row:

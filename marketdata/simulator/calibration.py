@@ -1,12 +1,15 @@
 """From the strength of the planted signal to the size of the informed move.
 
 Strength is the oracle's net profit per round trip in median spreads (:mod:`marketdata.simulator.oracle` says who the oracle is).
-Before fees that profit is very nearly linear in the informed move: ``capture * move - cost``. :data:`STRENGTH_MAP` holds both
-numbers and the median spread for each character; ``marketdata.simulator.oracle.measure_strength_map`` makes them anew, and a
-slow test compares.
+Before fees that profit is very nearly linear in the informed move: ``capture * move - cost``. The cost is what the oracle pays
+for getting in and out, and it depends on the market's pace: the oracle waits ten seconds for a narrow spread, and where little
+happens the spread it finds is the spread it pays. :data:`STRENGTH_COSTS` holds the cost by pace and character, measured;
+between two paces it is a line in the pace's logarithm. ``marketdata.simulator.oracle.measure_strength_map`` makes them anew,
+and a slow test compares.
 """
 
 from dataclasses import dataclass
+from math import log
 from typing import Final
 
 from marketdata.instruments import Instrument
@@ -22,20 +25,49 @@ class StrengthLine:
     capture: float
 
 
-STRENGTH_MAP: Final = (
-    StrengthLine(2.0, 1.667, 0.9935),
-    StrengthLine(2.0, 1.657, 0.9952),
-    StrengthLine(3.0, 2.280, 0.9918),
-    StrengthLine(2.0, 1.646, 0.9952),
-    StrengthLine(3.0, 2.301, 0.9920),
+MEDIAN_SPREADS: Final = (2.0, 2.0, 3.0, 2.0, 3.0)
+"""Price units, by character; the same at every pace."""
+CAPTURES: Final = (0.9935, 0.9952, 0.9918, 0.9952, 0.9920)
+"""By character: 20 sessions at strengths 0, 0.5, 1 and 2, 18,000 round trips each."""
+PACES: Final = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+"""Events of a session relative to 20,000 an hour."""
+STRENGTH_COSTS: Final = (
+    (2.250, 2.248, 2.983, 2.262, 2.983),
+    (2.083, 2.113, 2.789, 2.109, 2.810),
+    (1.877, 1.855, 2.495, 1.857, 2.515),
+    (1.652, 1.618, 2.230, 1.561, 2.256),
+    (1.430, 1.332, 2.221, 1.326, 2.038),
+    (1.156, 1.020, 1.870, 1.072, 2.034),
 )
-"""By character: 20 sessions at strengths 0, 0.5, 1 and 2 of the map before this one, 18,000 round trips each; the standard error
-of a cost is about 0.02 units."""
+"""By pace and character, price units: strengths 0, 1 and 2 of the map before this one at seed 61003, 2,500 to 5,700 round trips each
+(1,400 at the fastest pace); the standard error is 0.02 up to a pace of 1, 0.03 for the wide spreads, 0.06 at 2 and 0.12 at 4."""
 
 
-def informed_move_units(instrument: Instrument, strength: float) -> float:
+def strength_line(character: int, pace: float = 1.0) -> StrengthLine:
+    """Return the line of a character at a pace; beyond the slowest and the fastest that were measured, theirs.
+
+    Parameters
+    ----------
+    character : int
+        Index into ``CHARACTERS``.
+    pace : float
+        Events of the session relative to 20,000 an hour, above 0.
+    """
+    upper = next((k for k, known in enumerate(PACES) if known >= pace), len(PACES) - 1)
+    lower = max(upper - 1, 0) if PACES[upper] > pace else upper
+    share = 0.0 if upper == lower else log(pace / PACES[lower]) / log(PACES[upper] / PACES[lower])
+    share = min(max(share, 0.0), 1.0)
+    cost = (1.0 - share) * STRENGTH_COSTS[lower][character] + share * STRENGTH_COSTS[upper][character]
+    return StrengthLine(MEDIAN_SPREADS[character], cost, CAPTURES[character])
+
+
+STRENGTH_MAP: Final = tuple(strength_line(place) for place in range(len(CHARACTERS)))
+"""The lines at the default pace, by character."""
+
+
+def informed_move_units(instrument: Instrument, strength: float, pace: float = 1.0) -> float:
     """Return the informed move, in price units, at which the oracle nets ``strength`` median spreads a round trip."""
-    place = instrument.instrument_id % len(STRENGTH_MAP)
-    line = STRENGTH_MAP[place]
+    place = instrument.instrument_id % len(CHARACTERS)
+    line = strength_line(place, pace)
     fees = 2e-6 * instrument.fees.taker_ppm * CHARACTERS[place].open_units
     return (strength * line.median_spread_units + line.cost_units + fees) / line.capture

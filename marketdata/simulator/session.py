@@ -207,7 +207,7 @@ def _run_instrument(
         generator(simulator.seed, session.date, f"episodes/{item.symbol}"),
         duration_s if simulator.world != "n1" else 0.0,
         pace,
-        informed_move_units(item, simulator.signal),
+        informed_move_units(item, simulator.signal, pace),
     )
     leads = [(lead, runs[lead.leader]) for lead in leads_in_force(settings) if lead.follower == item.instrument_id]
     own = generator(simulator.seed, session.date, f"news/{item.symbol}").standard_normal(latent.steps)

@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from marketdata.settings import SettingsError
-from orchestration.cli import ab, data, evidence, house, ingest, live, nights, sentiment, simulate
+from orchestration.cli import (
+    ab,
+    capture,
+    controls,
+    data,
+    evidence,
+    feeds,
+    house,
+    ingest,
+    live,
+    nights,
+    sentiment,
+    simulate,
+    switches,
+)
 from orchestration.cli.console import err
 from orchestration.cli.roots import Choice
 
@@ -35,7 +49,21 @@ def choose_root(
     context.obj = Choice(root, source)
 
 
-for module in (nights, ingest, data, simulate, evidence, sentiment, live, house, ab):
+for module in (
+    nights,
+    capture,
+    ingest,
+    data,
+    simulate,
+    evidence,
+    sentiment,
+    live,
+    feeds,
+    house,
+    ab,
+    controls,
+    switches,
+):
     module.register(app)
 
 
@@ -47,6 +75,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from marketdata.capture import CaptureError
     from marketdata.codecs.catalog import UnknownVenue
     from marketdata.export import ExportError
+    from marketdata.feeds.protocol import FeedError
     from marketdata.lake import LakeError
     from marketdata.partitions import PartitionMissing, PartitionQuarantined
     from marketdata.postgres import PostgresError
@@ -55,6 +84,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from models.bundle import BundleError
     from models.decisions import DecisionError
     from orchestration.up import PortTaken
+    from serving.instructions import InstructionError
     from serving.prediction import InvalidRows
     from serving.service import NoChampion
 
@@ -68,6 +98,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
         RecordingError,
         CaptureError,
         ExportError,
+        FeedError,
         PostgresError,
         LakeError,
         SourceError,
@@ -77,6 +108,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
         DecisionError,
         PortTaken,
         InvalidRows,
+        InstructionError,
         NoChampion,
     )
 

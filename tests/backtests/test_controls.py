@@ -12,9 +12,9 @@ from backtests.controls import (
     ControlResult,
     _Shifter,
     accumulate,
+    done_indices,
     exact_bounds,
     run_n0,
-    runs_so_far,
     totals,
     world_seed,
 )
@@ -114,7 +114,7 @@ def test_results_add_up_per_gate_version_and_a_name_counts_once(tmp_path: Path) 
     assert (whole.bound_low, whole.bound_high) == exact_bounds(1, 300)
     assert whole.reasons == {"does_not_pay": 299, "promoted": 1}
     assert planted.expects == "promote"
-    assert runs_so_far(root, version, "planted", 0.5) == 1
+    assert done_indices(root, version, "planted", 0.5, "") == set()
     with (
         sqlite3.connect(root.controls_database) as database,
         pytest.raises(sqlite3.IntegrityError, match="append-only"),

@@ -6,19 +6,10 @@ import numpy as np
 import pytest
 
 from backtests.band import run_band
-from backtests.certificate import (
-    Certificate,
-    EdgeRow,
-    episode_forecasts,
-    load_certificate,
-    oracle_strength,
-    quotes,
-    save_certificate,
-    simulator_sha256,
-)
+from backtests.oracle_trades import episode_forecasts, oracle_strength
 from backtests.replay import delay_forecasts, run_backtest, run_days, sessions_per_year
 from marketdata.clock import NS_PER_MINUTE
-from marketdata.presets import preset
+from marketdata.simulator.oracle import quotes
 from tests.backtests.conftest import Hour
 from tests.backtests.test_screen import _noise
 from trading.config import last_entry_ns
@@ -114,31 +105,6 @@ def test_a_makers_fills_depend_on_the_queue_model(hour: Hour) -> None:
 def test_a_year_has_252_sessions_or_365(hour: Hour) -> None:
     assert sessions_per_year(hour.settings) == 252.0
     assert sessions_per_year(hour.settings.model_copy(update={"calendar": "24/7", "time_zone": "UTC"})) == 365.0
-
-
-def test_a_certificate_is_valid_only_when_nothing_pays_and_comes_back_as_written(tmp_path: object) -> None:
-    from pathlib import Path
-
-    rows = (EdgeRow("a", 10, -5.0, -0.5, -0.2, 0.1, -0.27, -2.7), EdgeRow("b", 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
-    made = Certificate("n1", 2, ("X",), 9, (30,), (0,), {"feed_ns": 1}, "s", "t", rows)
-    assert made.valid
-    assert made.best.name == "a"
-    assert load_certificate(save_certificate(made, Path(str(tmp_path)) / "n1.json")) == made
-    rare = EdgeRow("d", 10, 5.0, 0.5, 0.2, 0.1, 0.73, 0.9)
-    assert Certificate("n1", 2, ("X",), 9, (30,), (0,), {}, "s", "t", (*rows, rare)).valid
-    paying = EdgeRow("c", 10, 5.0, 0.5, 0.2, 0.1, 0.73, 7.3)
-    assert not Certificate("n1", 2, ("X",), 9, (30,), (0,), {}, "s", "t", (*rows, paying)).valid
-
-
-def test_the_stored_certificate_is_of_this_market_and_valid() -> None:
-    stored, settings = load_certificate(), preset("simulated", None)
-    again = "run `python -m backtests.certificate` and commit what it writes"
-    assert stored.simulator_sha256 == simulator_sha256(), f"the simulated market has changed: {again}"
-    assert stored.taker_ppm == tuple(i.fees.taker_ppm for i in settings.instruments), f"fees have changed: {again}"
-    assert stored.maker_ppm == tuple(i.fees.maker_ppm for i in settings.instruments), f"fees have changed: {again}"
-    assert stored.latency == settings.latency.model_dump(), f"latencies have changed: {again}"
-    assert stored.sessions >= 10
-    assert stored.valid
 
 
 def test_an_oracle_earns_what_the_worlds_strength_states(hour: Hour) -> None:

@@ -1,0 +1,97 @@
+"""The control worlds of a night: its share is run once, written down beside the night, and shown with all runs before it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+from backtests.report.record import ControlRow
+from marketdata.paths import DataRoot
+from orchestration import stopwatch
+from orchestration.side_files import CONTROL_WORLDS, read_json, write_json
+from orchestration.stage import StageContext
+
+ALWAYS_SHOWN: Final = (("n1", None), ("n2", None), ("planted", 0.5), ("planted", 1.0))
+"""Worlds that have a line on every page, run or not: null and planted are read together (R16)."""
+
+_switched_on: ContextVar[bool] = ContextVar("flowsense_control_worlds", default=True)
+
+
+@contextmanager
+def without_control_worlds(off: bool = True) -> Iterator[None]:
+    """Leave the small worlds out of the nights that run inside the block: many nights in one go need one share."""
+    token = _switched_on.set(not off)
+    try:
+        yield
+    finally:
+        _switched_on.reset(token)
+
+
+def run_share(context: StageContext) -> list[Mapping[str, Any]]:
+    """Run the night's null and planted worlds and return what became of them.
+
+    A night that runs again keeps the worlds it had: it would only count other ones. The file is no part of what a re-run has to
+    give again, because which worlds come next depends on how many were run before.
+    """
+    settings = context.settings.controls
+    path = context.root.night(context.day) / CONTROL_WORLDS
+    known = read_json(path)["worlds"] if path.exists() else []
+    if known or settings.worlds_per_night == 0 or not _switched_on.get():
+        return list(known)
+    from backtests.world_runs import night_tasks, run_and_keep
+
+    gate = context.settings.gate
+    with stopwatch.part(stopwatch.CONTROLS):
+        tasks = night_tasks(context.root, gate, settings.worlds_per_night)
+        results = run_and_keep(context.root, tasks, gate, processes=settings.processes)
+    worlds = [
+        {
+            "world": one.world,
+            "strength": one.strength,
+            "index": int(one.key),
+            "promoted": one.promoted,
+            "reason": next(iter(one.reasons)),
+        }
+        for one in results
+    ]
+    write_json(path, {"worlds": worlds})
+    return worlds
+
+
+def control_rows(root: DataRoot, context: StageContext, tonight: Mapping[str, Any]) -> tuple[ControlRow, ...]:
+    """Return the night's shifts and worlds, and all runs under the same version of the gate.
+
+    Parameters
+    ----------
+    tonight : mapping
+        What the night's shifts of its own tape came to.
+    """
+    from backtests.controls import expects, totals
+    from backtests.worlds import worlds_sha256
+
+    path = context.root.night(context.day) / CONTROL_WORLDS
+    runs: dict[tuple[str, float | None], list[int]] = {(tonight["world"], tonight["strength"]): []}
+    for one in read_json(path)["worlds"] if path.exists() else ():
+        runs.setdefault((one["world"], one["strength"]), []).append(one["promoted"])
+    found = {(t.world, t.strength): t for t in totals(root, tonight["gate_version"], worlds_sha256()[:12])}
+    order = {"n0": 0, "n1": 1, "n2": 2, "planted": 3}
+    keys = sorted({*runs, *found, *ALWAYS_SHOWN}, key=lambda key: (order[key[0]], key[1] or 0.0))
+    rows = []
+    for key in keys:
+        total, own = found.get(key), runs.get(key, [])
+        is_shift = key[0] == "n0"
+        rows.append(
+            ControlRow(
+                world=key[0],  # type: ignore[arg-type]  # the keys above are worlds
+                expects=expects(key[0], key[1]),  # type: ignore[arg-type]  # as above
+                strength=key[1],
+                runs=tonight["runs"] if is_shift else len(own),
+                promoted=tonight["promoted"] if is_shift else sum(own),
+                runs_total=total.runs if total else 0,
+                promoted_total=total.promoted if total else 0,
+                bound_low=total.bound_low if total else None,
+                bound_high=total.bound_high if total else None,
+                note=tonight["note"] if is_shift else "",
+            )
+        )
+    return tuple(rows)

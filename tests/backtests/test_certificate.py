@@ -1,0 +1,100 @@
+"""The null market's certificate: nobody earns at the 99 % bound, by the letter; who never trades is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backtests.certificate import (
+    NEVER,
+    Certificate,
+    EdgeRow,
+    edge_row,
+    load_certificate,
+    save_certificate,
+    simulator_sha256,
+)
+from backtests.certify import (
+    MAKER_PPM,
+    MAKERS,
+    TAKER_PPM,
+    TAKER_THRESHOLDS,
+    FeeChoice,
+    _maker_row,
+    at_fees,
+    null_settings,
+    run_session,
+    taker_name,
+)
+from marketdata.presets import preset
+
+LOSES = EdgeRow("a", 10, 5, -5.0, -0.5, -0.2, 0.1, -0.13)
+IDLE = EdgeRow("b", 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def certificate(*rows: EdgeRow) -> Certificate:
+    return Certificate("n1", 1, 2, ("X",), 9, (30,), (0,), {"feed_ns": 1}, "s", "t", rows)
+
+
+def test_a_certificate_is_valid_only_when_nobody_can_be_said_to_earn(tmp_path: Path) -> None:
+    lucky = EdgeRow("c", 2, 1, 5.0, 2.5, 1.0, NEVER, NEVER)
+    assert certificate(LOSES, IDLE).valid
+    assert certificate(LOSES, IDLE).best.name == "a"
+    assert certificate(LOSES, IDLE).idle == ("b",)
+    for upper in (0.73, 1e-9):
+        assert not certificate(LOSES, EdgeRow("d", 10, 5, 5.0, 0.5, 0.2, 0.1, upper)).valid, "however little"
+    assert not certificate(lucky).valid, "fills in one block have no bound"
+    made = certificate(LOSES, IDLE, lucky)
+    assert load_certificate(save_certificate(made, tmp_path / "n1.json")) == made
+
+
+def test_the_stored_certificate_is_of_this_market_by_the_letter() -> None:
+    stored, settings = load_certificate(), preset("simulated", None)
+    again = "run `python -m backtests.certify measure` and commit what it writes"
+    assert stored.simulator_sha256 == simulator_sha256(), f"the simulated market has changed: {again}"
+    assert stored.taker_ppm == tuple(i.fees.taker_ppm for i in settings.instruments), f"fees have changed: {again}"
+    assert stored.maker_ppm == tuple(i.fees.maker_ppm for i in settings.instruments), f"fees have changed: {again}"
+    assert stored.latency == settings.latency.model_dump(), f"latencies have changed: {again}"
+    assert stored.sessions >= 80, "ten times the demonstration"
+    assert {row.name for row in stored.rows} == {*map(taker_name, TAKER_THRESHOLDS), *(rule.name for rule in MAKERS)}
+    assert stored.valid
+    assert all(row.upper_99 <= 0.0 for row in stored.rows)
+
+
+def test_the_bound_covers_the_true_mean_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(3)
+    above = 0
+    for _ in range(400):
+        lots = rng.poisson(0.4, 200).astype(float)
+        money = np.array([rng.normal(-0.1, 1.0, int(k)).sum() for k in lots])
+        above += edge_row("x", np.stack([money, lots], axis=1), profit=0.0, spread=2.0).upper_99 >= -0.1
+    assert 0.97 < above / 400 <= 1.0
+    row = edge_row("x", np.array([[3.0, 2.0], [0.0, 0.0]]), profit=3.0, spread=2.0)
+    assert (row.net_per_lot, row.net_per_lot_spreads, row.upper_99) == (1.5, 0.75, NEVER)
+
+
+def test_the_smallest_fees_at_which_nobody_earns_are_chosen() -> None:
+    pays = EdgeRow("p", 10, 5, 5.0, 0.5, 0.2, 0.1, 0.73)
+    choice = FeeChoice({30: (LOSES, pays), 50: (LOSES, IDLE), 65: (pays,)}, {0: (pays,), 10: (pays,)})
+    assert choice.taker_ppm == 50
+    assert choice.maker_ppm is None
+    fees = preset("simulated", None).instruments[0].fees
+    assert fees.taker_ppm in TAKER_PPM
+    assert fees.maker_ppm in MAKER_PPM
+
+
+def test_every_member_trades_a_session_and_makers_pay_their_fee_afterwards() -> None:
+    base = preset("simulated", None)
+    simulator = base.simulator.model_copy(update={"events_per_session": 20_000})
+    small = base.model_copy(update={"instruments": base.instruments[:1], "simulator": simulator})
+    settings = at_fees(null_settings(small, 5), 30, 0)
+    session = settings.market_calendar().first_sessions(settings.start_date, 1)[0]
+    found = run_session(settings, session, 0, (30, 500))
+    lots = {place: blocks[:, 1].sum() for place, blocks in found.takers.items()}
+    assert lots[30, taker_name(0.25)] > 20
+    assert lots[500, taker_name(0.25)] < lots[30, taker_name(0.25)]
+    assert lots[500, taker_name(1.0)] == 0
+    assert all(blocks[:, 1].sum() > 0 for name, blocks in found.makers.items() if "join 0 " in name)
+    free, charged = (_maker_row([found], ppm, MAKERS[0], 2.0) for ppm in (0, 100))
+    assert free.fills == charged.fills
+    assert free.net_per_lot - charged.net_per_lot == pytest.approx(1.0, rel=0.1), "1 bp of some 10,000 dollars a lot"
