@@ -11,10 +11,11 @@ from marketdata.book import empty_book, fold_best
 from marketdata.capture import CaptureReader, CaptureWriter, capture_files
 from marketdata.capture_format import OPEN_SUFFIX
 from marketdata.capture_run import CaptureResult, capture, recover_all
-from marketdata.codecs.catalog import UnknownVenue, build_codec, infer_grid
+from marketdata.codecs.catalog import UnknownVenue, build_codec
 from marketdata.events import EventArray
 from marketdata.feeds.websocket_settings import WebSocketSettings
 from marketdata.frames import QUARANTINE
+from marketdata.ingest import find_inputs, instruments_of
 from tests.feeds.binance_like import Market, addresses
 from tests.feeds.exchange_server import ExchangeServer, Fault
 
@@ -59,7 +60,10 @@ def frames_of(folder: Path) -> list[bytes]:
 def decoded(folder: Path) -> tuple[dict[str, EventArray], int]:
     """Return the events of each symbol as a codec reads them from the capture, and the gaps that it finds."""
     batches = [batch for path in capture_files(folder) for batch in CaptureReader(path)]
-    instruments = infer_grid("binance_spot", batches[0])
+    (given,) = find_inputs([folder])
+    instruments = {
+        s: item.model_copy(update={"instrument_id": k}) for k, (s, item) in enumerate(instruments_of(given).items())
+    }
     codec = build_codec("binance_spot", instruments, QUARANTINE)
     state, parts, gaps = codec.init(), [], 0
     for batch in batches:
