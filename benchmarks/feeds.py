@@ -85,7 +85,7 @@ def ring() -> dict[str, Any]:
     with SharedRing.create(f"bench-{os.getpid()}") as shared:
         worker = spawn.Process(target=_ping, args=(shared.name, PINGS))
         worker.start()
-        taken = []
+        taken: list[int] = []
         while len(taken) < PINGS:
             run = shared.next(1, 100_000)
             if run.rows:

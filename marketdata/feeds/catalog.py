@@ -112,6 +112,7 @@ def _itch(rest: str, context: FeedContext) -> Feed:
 
 def _fix(rest: str, context: FeedContext) -> Feed:
     from marketdata.codecs.fix import FixCodec
+    from marketdata.codecs.fix_session import FixLogin
     from marketdata.feeds.framing import FixFraming
     from marketdata.feeds.tcp import TcpFrameFeed
     from marketdata.frames import QUARANTINE
@@ -119,10 +120,7 @@ def _fix(rest: str, context: FeedContext) -> Feed:
     session, _, address = rest.rpartition("@")
     sender, _, target = session.partition(":")
     instruments = context.of_venue("fix")
-    related = tuple((55, symbol) for symbol in instruments)
-    fields = ((262, "flowsense"), (263, "1"), (264, "0"), (265, "1"), (267, "3"), (269, "0"), (269, "1"), (269, "2"))
-    request = ("V", (*fields, (146, str(len(related))), *related))
-    framing = FixFraming(sender, target, (request,) if sender else ())
+    framing = FixFraming(FixLogin(sender, target) if sender else None, tuple(instruments))
     host, port = _host_port(address)
     codec = FixCodec(instruments, QUARANTINE)
     return TcpFrameFeed(codec, host, port, framing, tee=context.tee, quarantine=context.quarantine)

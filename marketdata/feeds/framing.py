@@ -7,14 +7,18 @@ Frames are given to codecs as the codecs take them: a FIX message from ``8=`` to
 length.
 """
 
+import logging
 import struct
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Final, NamedTuple, Protocol
 
-from marketdata.codecs.fix_message import FixSplitter, make_message, parse_message
+from marketdata.codecs.fix_message import FixSplitter
+from marketdata.codecs.fix_session import FixLogin, FixSession, FixSessionError
 from marketdata.feeds.protocol import FeedError
 
+LOG: Final = logging.getLogger(__name__)
 MAX_LENGTH: Final = 64 << 20
 
 
@@ -40,7 +44,7 @@ class Framing(Protocol):
     """Cuts one connection's stream; made anew, or reset, for each connection."""
 
     beat_s: float
-    """Something has to be sent this often; 0: never."""
+    """:meth:`beat` has to be asked this often; 0: never."""
 
     def hello(self) -> bytes:
         """Forget the last connection's rest and return what to send first."""
@@ -57,7 +61,11 @@ class Framing(Protocol):
         ...
 
     def beat(self) -> bytes:
-        """Return what says that we live."""
+        """Return what says that we live, where something is due."""
+        ...
+
+    def ask(self, symbols: Sequence[str]) -> bytes:
+        """Return what asks for new books within the session; nothing where only a new connection brings them."""
         ...
 
 
@@ -94,6 +102,10 @@ class LengthFraming:
         return Cut(frames)
 
     def beat(self) -> bytes:
+        """Return nothing."""
+        return b""
+
+    def ask(self, symbols: Sequence[str]) -> bytes:
         """Return nothing."""
         return b""
 
@@ -167,90 +179,71 @@ class SoupBinTcpFraming:
         """Return a client heartbeat."""
         return b"\x00\x01R"
 
+    def ask(self, symbols: Sequence[str]) -> bytes:
+        """Return nothing: there are no snapshots."""
+        return b""
+
 
 @dataclass
 class FixFraming:
-    """FIX messages; with ``sender`` also a session as its initiator: logon, heartbeats, answers to test requests.
+    """FIX messages; with a login also a session as its initiator (:class:`marketdata.codecs.fix_session.FixSession`).
 
-    Every connection begins its numbers anew (ResetSeqNumFlag) and sends ``requests`` once the logon is answered, so that full
-    refreshes come first: for market data a new book is better than old messages. A hole within a connection is the codec's
-    to find.
+    Every connection begins its numbers anew and asks for the symbols, so that full refreshes come first: for market data a new
+    book is better than old messages. A hole within a connection is the codec's to find; the books lost by it are asked for again.
 
     Attributes
     ----------
-    sender, target : str
-        SenderCompID and TargetCompID; an empty sender: only listen.
-    requests : sequence of (type, fields)
-        Messages to send after the logon (35=V), without header.
-    beat_s : float
-        HeartBtInt.
-    version : str
-        BeginString.
-    logon : sequence of (tag, value)
-        Further fields of the logon (553, 554).
+    login : FixLogin, optional
+        None: only listen.
+    symbols : sequence of str
+        To ask for.
+    now_ns : callable
+        The clock of SendingTime and heartbeats.
     """
 
-    sender: str = ""
-    target: str = ""
-    requests: tuple[tuple[str, tuple[tuple[int, str], ...]], ...] = ()
-    beat_s: float = 30.0
-    version: str = "FIX.4.4"
-    logon: tuple[tuple[int, str], ...] = field(default=(), repr=False)
-    now: "Clock" = field(default=lambda: datetime.now(UTC), repr=False)
+    login: FixLogin | None = None
+    symbols: tuple[str, ...] = ()
+    now_ns: Callable[[], int] = time.time_ns
+    beat_s: float = field(default=1.0, init=False)
     _splitter: FixSplitter = field(default_factory=FixSplitter, init=False, repr=False)
-    _next: int = field(default=1, init=False)
+    _session: FixSession | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.sender:
+        if self.login is None:
             self.beat_s = 0.0
 
     def hello(self) -> bytes:
         """Return the logon, or nothing."""
-        self._splitter, self._next = FixSplitter(), 1
-        if not self.sender:
+        self._splitter = FixSplitter()
+        if self.login is None:
             return b""
-        return self._message("A", (98, "0"), (108, f"{self.beat_s:.0f}"), (141, "Y"), *self.logon)
+        self._session = FixSession(self.login, self.symbols)
+        return self._session.start(self.now_ns())
 
     def feed(self, data: bytes) -> Cut:
-        """Return whole messages, and answers where the session wants them."""
+        """Return whole messages, and answers where the session wants them; a logout is answered and ends the stream."""
         frames = self._splitter.feed(data)
-        if not self.sender:
+        session, answer = self._session, b""
+        if session is None:
             return Cut(frames)
-        answer, ended = b"", False
-        for frame in frames:
-            kind = _kind(frame)
-            if kind == b"A":
-                answer += b"".join(self._message(name, *fields) for name, fields in self.requests)
-            elif kind == b"1":
-                answer += self._message("0", (112, parse_message(frame, strict=False).text(112) or ""))
-            elif kind == b"2":  # ours are requests and heartbeats: there is nothing worth sending again
-                answer += self._message("4", (123, "Y"), (36, str(self._next + 1)))
-            elif kind == b"5":
-                answer += self._message("5")
-                ended = True
-        return Cut(frames, answer, ended)
+        for k, frame in enumerate(frames):
+            try:
+                answer += session.receive(frame, self.now_ns())[1]
+            except FixSessionError as error:
+                if _is_logout(frame):
+                    LOG.info("%s", error)
+                    return Cut(frames[: k + 1], answer + session.stop(self.now_ns()), ended=True)
+                raise FeedError(str(error)) from error
+        return Cut(frames, answer)
 
     def beat(self) -> bytes:
-        """Return a heartbeat."""
-        return self._message("0")
+        """Return a heartbeat or a test request where one is due."""
+        return self._session.tick(self.now_ns()) if self._session is not None else b""
 
-    def _message(self, kind: str, *fields: tuple[int, str]) -> bytes:
-        now = self.now()
-        stamp = f"{now:%Y%m%d-%H:%M:%S}.{now.microsecond // 1_000:03d}"
-        head = [(35, kind), (49, self.sender), (56, self.target), (34, str(self._next)), (52, stamp)]
-        self._next += 1
-        return make_message([*head, *fields], begin=self.version)
+    def ask(self, symbols: Sequence[str]) -> bytes:
+        """Return requests for new books."""
+        return self._session.request(symbols, self.now_ns()) if self._session is not None else b""
 
 
-class Clock(Protocol):
-    """Gives the time for SendingTime."""
-
-    def __call__(self) -> datetime:
-        """Return now, UTC."""
-        ...
-
-
-def _kind(frame: bytes) -> bytes:
-    """Return the value of MsgType (35), which is the third field."""
-    at = frame.find(b"\x0135=")
-    return frame[at + 4 : frame.find(b"\x01", at + 4)] if at >= 0 else b""
+def _is_logout(frame: bytes) -> bool:
+    return b"\x0135=5\x01" in frame[:64]

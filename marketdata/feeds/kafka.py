@@ -79,16 +79,15 @@ def create_topics(
         If the brokers do not answer or refuse.
     """
     kafka = library()
-    from confluent_kafka import admin as administration, cimpl
+    from confluent_kafka import admin as administration
+    from confluent_kafka import cimpl
 
     admin = administration.AdminClient({"bootstrap.servers": bootstrap, "log_level": 4})
     try:
         present = set(admin.list_topics(timeout=timeout_s).topics)
         missing = [topic for topic in wanted or topics() if topic.name not in present]
         asked = [
-            cimpl.NewTopic(
-                t.name, num_partitions=t.partitions, replication_factor=replication, config=t.config()
-            )
+            cimpl.NewTopic(t.name, num_partitions=t.partitions, replication_factor=replication, config=t.config())
             for t in missing
         ]
         if asked:

@@ -64,8 +64,10 @@ class SessionFeed:
         FeedError
             If the calendar has no session within three weeks.
         """
+        has_sessions = False
         for item in self.feed:
-            if isinstance(item, EventBatch):
+            has_sessions = has_sessions or isinstance(item, SessionStart)
+            if isinstance(item, EventBatch) and not has_sessions:
                 yield from self._cut(item.events, item.watermark_ns)
             else:
                 yield item

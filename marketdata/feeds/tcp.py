@@ -47,7 +47,8 @@ class TcpFrameFeed:
     silence_s, stale_s : float
         A connection without a byte for so long is dead, or told as STALE.
     renew_s : float
-        Least time between two connections made for the sake of a lost book; 0: none are made (ITCH has no snapshots).
+        Least time between two requests, or new connections, for the sake of a lost book; 0: none are made (ITCH has no
+        snapshots).
     clock_offset_ns : int
         Added to receive times (R4).
     tee, quarantine : FrameSink, optional
@@ -108,7 +109,9 @@ class TcpFrameFeed:
             try:
                 with self._connect() as connection:
                     self._socket = connection
-                    connection.sendall(self.framing.hello())
+                    hello = self.framing.hello()
+                    if hello:  # sending nothing would still fail where the other side has said all it has to say
+                        connection.sendall(hello)
                     self.metrics.connects += 1
                     self.metrics.reconnects += self.metrics.connects > 1
                     yield self._status(StatusKind.CONNECTED, "again" if self.metrics.connects > 1 else "")
@@ -168,7 +171,7 @@ class TcpFrameFeed:
                     yield from self._step(decoder, cut.frames)
                 if cut.ended:
                     return True
-                self._renew_if_lost(decoder, now)
+                self._renew_if_lost(connection, decoder, now)
             else:
                 if now - heard >= self.silence_s:
                     raise ConnectionError(f"nothing received for {now - heard:.1f} s, taken for dead")
@@ -179,7 +182,9 @@ class TcpFrameFeed:
                 self._mark_ns = self.metrics.watermark_ns = max(self._mark_ns, self._stamp() + self.clock_offset_ns)
                 yield EventBatch(empty_events(0), self._mark_ns)
             if self.framing.beat_s and now - said >= self.framing.beat_s:
-                connection.sendall(self.framing.beat())
+                due = self.framing.beat()
+                if due:
+                    connection.sendall(due)
                 said = now
         return True
 
@@ -202,10 +207,15 @@ class TcpFrameFeed:
                 self._mark_ns = item.watermark_ns
             yield item
 
-    def _renew_if_lost(self, decoder: FrameDecoder, now: float) -> None:
-        if self.renew_s and decoder.wants and decoder.lost and now - self._renewed_at >= self.renew_s:
-            self._renewed_at = now
+    def _renew_if_lost(self, connection: socket.socket, decoder: FrameDecoder, now: float) -> None:
+        """Ask for books that were lost: within the session where it can, else by a new one."""
+        if not self.renew_s or not decoder.wants or not decoder.lost or now - self._renewed_at < self.renew_s:
+            return
+        self._renewed_at = now
+        request = self.framing.ask(decoder.wants)
+        if not request:
             raise _Anew("connecting anew for a new snapshot")
+        connection.sendall(request)
 
     def _stamp(self) -> int:
         self._stamp_ns = max(self._stamp_ns, self.clock.wall_ns())

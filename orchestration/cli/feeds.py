@@ -40,8 +40,13 @@ def receive(
     source = open_feed(feed, FeedContext(settings.instruments, root.feeds))
     symbols = {item.instrument_id: item.symbol for item in settings.instruments}
     stop = threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        source.close()  # a feed that waits for the other side wakes up
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     sink: ItemSink
     if kind == "ring":
         from marketdata.feeds.ring import SharedRing

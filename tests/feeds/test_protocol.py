@@ -202,6 +202,15 @@ def test_rows_between_sessions_change_books_and_are_not_given_out() -> None:
     assert feed.outside_rows == 2
 
 
+def test_a_feed_that_brings_its_own_sessions_passes_unchanged() -> None:
+    given = list(stream_session(Session(date(2026, 1, 5), DAY, DAY + 9), ["A"], ReplayFeed(day_rows([30, 31]))))
+    with serve_stream(given) as server:
+        items = list(SessionFeed(SocketFeed(*server.address), Calendar("24/7", "UTC"), ["B"]))
+    assert [type(item) for item in items] == [type(item) for item in given]
+    assert isinstance(items[0], SessionStart)
+    assert items[0].symbols == ("A",)
+
+
 def test_a_receiver_writes_its_counters_where_others_read_them(tmp_path: Path) -> None:
     events = numbered(0, 100)
     toy = ToyClock()

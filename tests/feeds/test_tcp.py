@@ -5,7 +5,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 
 from marketdata.codecs.fix import FixCodec
 from marketdata.codecs.fix_message import make_message, parse_message
+from marketdata.codecs.fix_session import FixLogin
 from marketdata.codecs.itch import ItchCodec
 from marketdata.codecs.itch_framing import SOUPBINTCP
 from marketdata.events import EventArray, empty_events
@@ -212,7 +213,7 @@ def change(number: int, size: int) -> bytes:
     return fix("X", number, (268, "1"), (279, "1"), (269, "0"), (55, "EUR/USD"), (270, "1.10000"), (271, str(size)))
 
 
-def test_a_fix_session_logs_on_subscribes_answers_tests_and_gets_a_new_book_after_a_hole() -> None:
+def test_a_fix_session_logs_on_subscribes_answers_tests_and_asks_again_after_a_hole() -> None:
     heard: list[str] = []
 
     def message(connection: socket.socket) -> str:
@@ -229,26 +230,35 @@ def test_a_fix_session_logs_on_subscribes_answers_tests_and_gets_a_new_book_afte
         in_pieces(connection, refresh(2) + change(3, 6_000) + fix("1", 4, (112, "ping7")), number)
         assert message(connection) == "0"
         if number == 1:
-            in_pieces(connection, change(6, 9_000), number)  # number 5 was lost
-            connection.recv(1)
-        else:
-            in_pieces(connection, change(5, 8_000) + fix("5", 6), number)
-            assert message(connection) == "5"
+            return
+        in_pieces(connection, change(6, 9_000), number)  # number 5 was lost
+        assert message(connection) == "V"
+        in_pieces(connection, refresh(7) + change(8, 8_000) + fix("5", 9), number)
+        assert message(connection) == "5"
 
-    now = datetime(2026, 1, 5, 10, tzinfo=UTC)
-    framing = FixFraming("US", "VENUE", (("V", ((262, "1"), (263, "1"), (55, "EUR/USD"))),), now=lambda: now)
+    framing = FixFraming(FixLogin("US", "VENUE"), ("EUR/USD",))
     with Server(serve) as server:
         feed = feed_of(server, FixCodec({"EUR/USD": EURUSD}, QUARANTINE), framing)
         events, statuses = taken(feed)
-    assert [s.kind for s in statuses if s.kind in (StatusKind.GAP, StatusKind.SYNCED)] == [
-        StatusKind.SYNCED,
-        StatusKind.GAP,
-        StatusKind.SYNCED,
-    ]
+    told = [s.kind for s in statuses if s.kind in (StatusKind.GAP, StatusKind.SYNCED)]
+    assert told == [StatusKind.SYNCED, StatusKind.SYNCED, StatusKind.GAP, StatusKind.SYNCED]
     assert feed.metrics.gaps == feed.metrics.resyncs == feed.metrics.reconnects == 1
     assert events["size_lots"][-1] == 8
     assert any("112=ping7" in text for text in heard)
     assert all("34=1\x01" in text for text in heard if "35=A" in text), "numbers begin anew with each connection"
+
+
+def test_a_fix_request_that_is_refused_is_said() -> None:
+    def serve(connection: socket.socket, number: int) -> None:
+        connection.recv(4_096)
+        connection.sendall(fix("A", 1, (98, "0"), (108, "30")) + fix("Y", 2, (281, "0"), (58, "no such symbol")))
+        connection.recv(4_096)
+
+    framing = FixFraming(FixLogin("US", "VENUE"), ("EUR/USD",))
+    with Server(serve) as server:
+        feed = feed_of(server, FixCodec({"EUR/USD": EURUSD}, QUARANTINE), framing)
+        with pytest.raises(FeedError, match="VENUE: market data request reject: no such symbol"):
+            taken(feed)
 
 
 @pytest.mark.parametrize("unix", [False, True])
