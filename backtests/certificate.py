@@ -176,7 +176,7 @@ def load_certificate(path: Path | None = None) -> Certificate:
     values = json.loads((path or FOLDER / "n1.json").read_text(encoding="utf-8"))
     for name in ("valid", "best", "idle"):
         values.pop(name)
-    rows = [{k: NEVER if v is None else v for k, v in row.items()} for row in values["rows"]]
+    rows: list[dict[str, Any]] = [{k: NEVER if v is None else v for k, v in row.items()} for row in values["rows"]]
     values["rows"] = tuple(EdgeRow(**row) for row in rows)
     for name in ("instruments", "taker_ppm", "maker_ppm"):
         values[name] = tuple(values[name])

@@ -96,13 +96,12 @@ def night_tasks(root: DataRoot, gate: GateSettings, worlds: int) -> list[WorldTa
     Of the planted worlds those strengths come first that have the fewest runs so far.
     """
     version, form = gate_version(gate), worlds_sha256()[:12]
-    runs = {
-        (kind, strength): set(done_indices(root, version, kind, strength, form))
-        for kind, strength in [("n1", None), ("n2", None), *(("planted", s) for s in TURN)]
-    }
+    null: list[tuple[SmallKind, float | None]] = [("n1", None), ("n2", None)]
+    planted: list[tuple[SmallKind, float | None]] = [("planted", value) for value in TURN]
+    runs = {one: done_indices(root, version, *one, form) for one in (*null, *planted)}
     tasks = []
     for place in range(worlds):
-        kinds = [("n1", None), ("n2", None)] if place % 2 == 0 else [("planted", s) for s in TURN]
+        kinds = null if place % 2 == 0 else planted
         kind, strength = min(kinds, key=lambda one: (len(runs[one]), kinds.index(one)))
         index = next(k for k in range(len(runs[kind, strength]) + 1) if k not in runs[kind, strength])
         runs[kind, strength].add(index)

@@ -3,13 +3,16 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from backtests.report.record import ControlRow
 from marketdata.paths import DataRoot
 from orchestration import stopwatch
 from orchestration.side_files import CONTROL_WORLDS, read_json, write_json
 from orchestration.stage import StageContext
+
+if TYPE_CHECKING:  # the gate's kernels are not part of loading the code location
+    from backtests.controls import ControlTotal
 
 ALWAYS_SHOWN: Final = (("n1", None), ("n2", None), ("planted", 0.5), ("planted", 1.0))
 """Worlds that have a line on every page, run or not: null and planted are read together (R16)."""
@@ -44,7 +47,7 @@ def run_share(context: StageContext) -> list[Mapping[str, Any]]:
     with stopwatch.part(stopwatch.CONTROLS):
         tasks = night_tasks(context.root, gate, settings.worlds_per_night)
         results = run_and_keep(context.root, tasks, gate, processes=settings.processes)
-    worlds = [
+    worlds: list[Mapping[str, Any]] = [
         {
             "world": one.world,
             "strength": one.strength,
@@ -73,7 +76,9 @@ def control_rows(root: DataRoot, context: StageContext, tonight: Mapping[str, An
     runs: dict[tuple[str, float | None], list[int]] = {(tonight["world"], tonight["strength"]): []}
     for one in read_json(path)["worlds"] if path.exists() else ():
         runs.setdefault((one["world"], one["strength"]), []).append(one["promoted"])
-    found = {(t.world, t.strength): t for t in totals(root, tonight["gate_version"], worlds_sha256()[:12])}
+    found: dict[tuple[str, float | None], ControlTotal] = {
+        (t.world, t.strength): t for t in totals(root, tonight["gate_version"], worlds_sha256()[:12])
+    }
     order = {"n0": 0, "n1": 1, "n2": 2, "planted": 3}
     keys = sorted({*runs, *found, *ALWAYS_SHOWN}, key=lambda key: (order[key[0]], key[1] or 0.0))
     rows = []

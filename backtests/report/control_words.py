@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from backtests.controls import exact_bounds
 from backtests.report.record import ControlRow
 
 
@@ -24,6 +23,8 @@ def gate_so_far(rows: Sequence[ControlRow]) -> str:
 
 
 def _part(name: str, promoted: int, runs: int, *, refuse: bool) -> str:
+    from backtests.controls import exact_bounds
+
     if runs == 0:
         return f"{name} not run yet"
     low, high = exact_bounds(promoted, runs)

@@ -39,8 +39,8 @@ STRENGTH_COSTS: Final = (
     (1.430, 1.332, 2.221, 1.326, 2.038),
     (1.156, 1.020, 1.870, 1.072, 2.034),
 )
-"""By pace and character, price units: strengths 0, 1 and 2 of the map before this one at seed 61003, 2,500 to 5,700 round trips each
-(1,400 at the fastest pace); the standard error is 0.02 up to a pace of 1, 0.03 for the wide spreads, 0.06 at 2 and 0.12 at 4."""
+"""By pace and character, price units: strengths 0, 1 and 2 of the map before this one, seed 61003, 2,500 to 5,700 round trips
+each (1,400 at the fastest pace); standard errors are 0.02 up to a pace of 1, 0.03 for the wide spreads, 0.06 at 2, 0.12 at 4."""
 
 
 def strength_line(character: int, pace: float = 1.0) -> StrengthLine:

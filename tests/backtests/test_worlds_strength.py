@@ -22,7 +22,7 @@ def test_the_oracle_nets_the_strength_in_a_market_an_eighth_as_busy(strength: fl
 def test_costs_are_those_measured_and_lines_between() -> None:
     for pace, costs in zip(PACES, STRENGTH_COSTS, strict=True):
         assert tuple(strength_line(k, pace).cost_units for k in range(5)) == pytest.approx(costs)
-    assert STRENGTH_MAP == tuple(strength_line(k) for k in range(5))
+    assert tuple(strength_line(k) for k in range(5)) == STRENGTH_MAP
     assert strength_line(0, 0.01) == strength_line(0, PACES[0])
     assert strength_line(0, 50.0) == strength_line(0, PACES[-1])
     middle = strength_line(0, np.sqrt(0.5 * 0.25)).cost_units
