@@ -89,7 +89,7 @@ def _websocket(rest: str, context: FeedContext) -> Feed:
 
 
 def _kafka(rest: str, context: FeedContext) -> Feed:
-    from marketdata.feeds.kafka import KafkaFeed
+    from marketdata.feeds.kafka_feed import KafkaFeed
 
     ids = {item.symbol: item.instrument_id for item in context.instruments} or None
     return KafkaFeed(rest, ids, context.folder / "ticks.offsets" if context.folder is not None else None)

@@ -55,7 +55,7 @@ def receive(
         ring = SharedRing.create(name, rows)
         sink = RingWriter(ring, full, metrics=source.metrics)
     else:
-        from marketdata.feeds.kafka import KafkaBus
+        from marketdata.feeds.kafka_bus import KafkaBus
 
         ring, sink = None, KafkaBus(name, symbols)
     out.print(f"receiving {source.name} into {to}; Ctrl-C ends it", markup=False)
@@ -80,7 +80,7 @@ def bus(
 ) -> None:
     """Make the bus's topics where they are missing: ticks, order_flow, predictions, trades."""
     from marketdata.feeds.bus_records import topics
-    from marketdata.feeds.kafka import create_topics
+    from marketdata.feeds.kafka_client import create_topics
 
     _, settings = chosen(context).open()
     wanted = topics(settings.training.window_sessions, partitions)

@@ -29,7 +29,9 @@ from marketdata.feeds.bus_records import (
     topic_of,
     topics,
 )
-from marketdata.feeds.kafka import BusError, KafkaBus, KafkaFeed, create_topics
+from marketdata.feeds.kafka_bus import KafkaBus
+from marketdata.feeds.kafka_client import BusError, create_topics
+from marketdata.feeds.kafka_feed import KafkaFeed
 from marketdata.feeds.protocol import WatermarkGuard
 from marketdata.messages import EventBatch, FeedStatus, StatusKind
 
