@@ -76,7 +76,7 @@ from marketdata.simulator.tape import (
     take_market,
     take_touch,
 )
-from marketdata.simulator.visits import Visits, next_visit_s, note_fills, uncount, visit_now, watch_touch
+from marketdata.simulator.visits import Visits, next_visit_s, note_fills, own_passed, uncount, visit_now, watch_touch
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -332,6 +332,8 @@ def run_flow(
             there = counts[7 - side]
             # What its own move passes goes with it: nobody is left a quote that the order has just proved wrong.
             passed = _passed_lots(book, 1 - side, value)
+            if visitor and not visits.is_counted[0]:
+                passed -= own_passed(visits, 1 - side, value)
             u = uniform(state)
             if u < MARKETABLE_LIMIT_SHARE and passed <= there:
                 n = take_touch(book, tape, n, ts, sequence, side, max(lots, passed))

@@ -262,6 +262,16 @@ def uncount(book: OrderBookState, visits: Visits, lots: Int64) -> None:
 
 
 @njit(cache=True, forceinline=True)
+def own_passed(visits: Visits, side: int, value: float) -> int:
+    """Return the visitor's lots of a side at a price that the efficient price has passed."""
+    v = visits.now_in[side] - 1
+    if v < 0 or visits.status[v] != RESTING:
+        return 0
+    away = -1 if side == 0 else 1
+    return visits.lots[v] - visits.filled[v] if away * (value - visits.price[v]) > 0.0 else 0
+
+
+@njit(cache=True, forceinline=True)
 def note_fills(visits: Visits, tape: Tape, first: int, n: int) -> None:
     """Look for fills of the visitor's orders among the rows of one event group."""
     for row in range(first, n):
