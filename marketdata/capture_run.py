@@ -4,7 +4,7 @@ import fcntl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,8 @@ from marketdata.feeds.websocket import WebSocketFeed
 from marketdata.feeds.websocket_settings import WebSocketSettings
 from marketdata.frames import QUARANTINE
 from marketdata.instruments import Instrument
+from marketdata.invariants import InvariantMonitor
+from marketdata.messages import EventBatch
 
 PRICE_STEP: Final = 1e-10
 SIZE_STEP: Final = 1e-8
@@ -33,6 +35,8 @@ class CaptureState:
     frames : int
     gaps, reconnects, rejected : int
         Holes in the venue's numbering, connections opened again, frames that the codec could not read (kept all the same).
+    broken : dict of str to int
+        Rows of the decoded events that broke an invariant (``marketdata.invariants``), by its name.
     """
 
     seconds: float
@@ -40,6 +44,7 @@ class CaptureState:
     gaps: int
     reconnects: int
     rejected: int
+    broken: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,7 @@ def capture(
     codec = build_codec(venue, instruments, QUARANTINE)
     folder.mkdir(parents=True, exist_ok=True)
     recover_all(folder)
+    monitor = InvariantMonitor(instruments.values())
     started = told = time.monotonic()
     with CaptureWriter(folder, venue, symbols, rotate_bytes=rotate_bytes, sync_s=sync_s) as writer:
         feed = WebSocketFeed([codec], settings=settings, addresses=addresses, tee=writer)
@@ -127,11 +133,18 @@ def capture(
         def state() -> CaptureState:
             metrics = feed.metrics
             return CaptureState(
-                time.monotonic() - started, writer.frames, metrics.gaps, metrics.reconnects, metrics.rejected
+                time.monotonic() - started,
+                writer.frames,
+                metrics.gaps,
+                metrics.reconnects,
+                metrics.rejected,
+                dict(monitor.counts),
             )
 
         try:
-            for _ in feed:
+            for item in feed:
+                if isinstance(item, EventBatch) and len(item.events):
+                    monitor.take(item.events)
                 now = time.monotonic()
                 if progress is not None and now - told >= every_s:
                     told = now

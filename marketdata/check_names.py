@@ -26,6 +26,8 @@ EVENTS: Final = (
     "book_prices_are_on_the_tick",
     "book_is_never_crossed",
     "volume_is_conserved",
+    "executions_are_at_the_best",
+    "book_has_no_gaps",
 )
 FEATURE_ROWS: Final = (
     "feature_key_columns_are_present",
@@ -66,6 +68,8 @@ WARN_ONLY: Final = frozenset(
         "feature_columns_are_not_all_missing",
         "labels_exist",
         "slow_rows_exist",
+        "executions_are_at_the_best",
+        "book_has_no_gaps",
     }
 )
 """Checks that are shown when they fail and stop nothing: a quiet day is no corrupt one."""

@@ -12,10 +12,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from numba import njit
 
 from marketdata import check_names as names
-from marketdata.book import BookState, book_apply, book_best, empty_book
+from marketdata.book import empty_book
 from marketdata.check_names import WARN_ONLY
 from marketdata.clock import Session
 from marketdata.codecs import bars, lean, lobster
@@ -26,15 +25,14 @@ from marketdata.events import (
     F_CROSSED,
     F_LAST,
     HIDDEN,
-    LEVEL,
     QUOTE,
-    STATUS,
     TRADE,
     EventArray,
     events_from_frame,
     events_to_frame,
 )
-from marketdata.instruments import BookKind, Instrument
+from marketdata.instruments import Instrument
+from marketdata.invariants import TOLERANT, Broken, InvariantState, broken_rows, walk
 from marketdata.partitions import CheckResult
 from marketdata.settings import Settings
 from marketdata.slow_data import HAPPENED, IDENTITY, SLOW_SCHEMAS
@@ -177,33 +175,9 @@ def _inconsistent_quotes(settings: Settings, frame: pl.DataFrame) -> tuple[Mask,
     return (price <= 0) & (action >= ADD) & (action <= QUOTE) & (action != QUOTE), "a price that is not positive"
 
 
-@njit(cache=True)
-def _walk_book(
-    book: BookState,
-    action: npt.NDArray[np.uint8],
-    side: npt.NDArray[np.int8],
-    price: npt.NDArray[np.int64],
-    size: npt.NDArray[np.int64],
-    flags: npt.NDArray[np.uint8],
-    crossed: npt.NDArray[np.uint8],
-    missing: npt.NDArray[np.bool_],
-) -> None:
-    """Fold the book; mark group ends that are locked (1) or crossed (2), and rows that took what was not there."""
-    for k in range(len(action)):
-        before = book.counters[0]
-        book_apply(book, action[k], side[k], price[k], size[k])
-        missing[k] = book.counters[0] > before
-        if flags[k] & F_LAST:
-            bid, bid_size, ask, ask_size = book_best(book)
-            if bid_size > 0 and ask_size > 0 and bid >= ask:
-                crossed[k] = 2 if bid > ask else 1
-
-
 def walk_book(events: EventArray) -> tuple[npt.NDArray[np.uint8], Mask]:
     """Return, row by row, whether the group ends locked (1) or crossed (2), and whether it took what was not there."""
-    crossed, missing = np.zeros(len(events), np.uint8), np.zeros(len(events), np.bool_)
-    columns = [np.ascontiguousarray(events[c]) for c in ("action", "side", "price_units", "size_lots", "flags")]
-    _walk_book(empty_book(), *columns, crossed, missing)
+    crossed, missing, _ = walk(empty_book(), events)
     return crossed, missing
 
 
@@ -212,6 +186,21 @@ def flag_crossed(events: EventArray) -> EventArray:
     crossed, _ = walk_book(events)
     events["flags"] |= np.where(crossed == 2, F_CROSSED, 0).astype(np.uint8)
     return events
+
+
+_PROBLEMS: Final = {
+    "event_times_do_not_go_back": "ts_event is before the previous row's",
+    "receive_times_do_not_go_back": "ts_recv is before the previous row's",
+    "nothing_is_received_before_it_happened": "ts_recv is before ts_event",
+    "event_actions_and_sides_are_known": "unknown action, or a side is needed",
+    "event_sizes_are_not_negative": "size_lots is negative",
+    "event_groups_are_closed": "F_LAST is not exactly on the last row of a sequence",
+    "book_prices_are_on_the_tick": "no positive multiple of {tick} units",
+    "book_is_never_crossed": "bid at or above ask at the end of its group, or F_CROSSED does not say what the book says",
+    "volume_is_conserved": "takes more out of a price level than was there",
+    "executions_are_at_the_best": "a visible execution off the best of its side, or a hidden one outside the spread",
+    "book_has_no_gaps": "the book is lost here until it is known again",
+}
 
 
 def audit_events(
@@ -240,23 +229,14 @@ def audit_events(
         found.add("event_columns_are_present", False, str(error))
         return found.finish()
     found.add("events_exist", len(rows) > 0, "" if len(rows) else "there is none")
-    ts_event, ts_recv, action, side, size = (rows[c] for c in ("ts_event", "ts_recv", "action", "side", "size_lots"))
-    found.rows("event_times_do_not_go_back", _steps_back(ts_event), "ts_event is before the previous row's")
-    found.rows("receive_times_do_not_go_back", _steps_back(ts_recv), "ts_recv is before the previous row's")
-    found.rows("nothing_is_received_before_it_happened", ts_recv < ts_event, "ts_recv is before ts_event")
-    outside = (ts_event < session.open_ns) | (ts_event > session.close_ns)
-    found.rows("events_lie_within_the_session", outside, "ts_event is before the open or after the close")
-    known = (action >= ADD) & (action <= STATUS) & (np.abs(side) <= 1)
-    sided = np.isin(action, (ADD, ADD + 1, ADD + 2, EXECUTE, LEVEL, QUOTE))
-    found.rows(
-        "event_actions_and_sides_are_known", ~known | (sided & (side == 0)), "unknown action, or a side is needed"
-    )
-    found.rows("event_sizes_are_not_negative", size < 0, "size_lots is negative")
-    found.rows("event_groups_are_closed", _open_groups(rows), "F_LAST is not exactly on the last row of a sequence")
-    priced = np.isin(action, (ADD, ADD + 1, ADD + 2, EXECUTE, LEVEL, QUOTE)) & ((action != QUOTE) | (size > 0))
-    off = priced & ((rows["price_units"] % instrument.tick_units != 0) | (rows["price_units"] <= 0))
-    found.rows("book_prices_are_on_the_tick", off, f"no positive multiple of {instrument.tick_units} units")
-    _audit_book(found, rows, instrument, session, traded_lots)
+    broken = broken_rows(InvariantState(), rows, instrument)
+    outside = (rows["ts_event"] < session.open_ns) | (rows["ts_event"] > session.close_ns)
+    for name, problem in _PROBLEMS.items():
+        if name == "event_actions_and_sides_are_known":
+            found.rows("events_lie_within_the_session", outside, "ts_event is before the open or after the close")
+        mask = _open_groups(rows) if name == "event_groups_are_closed" else broken.rows[name]
+        found.rows(name, mask, problem.format(tick=instrument.tick_units))
+    _audit_book(found, rows, instrument, session, traded_lots, broken)
     return found.finish()
 
 
@@ -268,22 +248,19 @@ def _open_groups(rows: EventArray) -> Mask:
 
 
 def _audit_book(
-    found: _Findings, rows: EventArray, instrument: Instrument, session: Session, traded_lots: int | None
+    found: _Findings,
+    rows: EventArray,
+    instrument: Instrument,
+    session: Session,
+    traded_lots: int | None,
+    broken: Broken,
 ) -> None:
-    crossed, missing = walk_book(rows)
-    if instrument.book_kind in (BookKind.NBBO, BookKind.DEALER):
-        flagged = (rows["flags"] & F_CROSSED) > 0
-        found.rows("book_is_never_crossed", flagged != (crossed == 2), "F_CROSSED does not say what the book says")
-        share = _crossed_share(rows, crossed == 2, session)
-        if found.results["book_is_never_crossed"].passed:
-            count = int(np.count_nonzero(crossed == 2))
-            text = f"crossed {share:.3%} of the session in {count} groups, flagged; at most {MAX_CROSSED_TIME:.0%}"
-            found.add(
-                "book_is_never_crossed", share <= MAX_CROSSED_TIME, text, count if share > MAX_CROSSED_TIME else 0
-            )
-    else:
-        found.rows("book_is_never_crossed", crossed > 0, "bid at or above ask at the end of its group")
-    found.rows("volume_is_conserved", missing, "takes more out of a price level than was there")
+    """Add what concerns the session as a whole: the share of it that a tolerant book is crossed, and the traded volume."""
+    if instrument.book_kind in TOLERANT and found.results["book_is_never_crossed"].passed:
+        share = _crossed_share(rows, broken.crossed == 2, session)
+        count = int(np.count_nonzero(broken.crossed == 2))
+        text = f"crossed {share:.3%} of the session in {count} groups, flagged; at most {MAX_CROSSED_TIME:.0%}"
+        found.add("book_is_never_crossed", share <= MAX_CROSSED_TIME, text, count if share > MAX_CROSSED_TIME else 0)
     traded = int(rows["size_lots"][np.isin(rows["action"], (EXECUTE, HIDDEN, TRADE))].sum())
     if traded_lots is not None and traded != traded_lots and found.results["volume_is_conserved"].passed:
         found.add("volume_is_conserved", False, f"{traded} lots traded in the events, {traded_lots} in the raw rows")

@@ -30,8 +30,8 @@ SENTENCES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
             "nothing_is_received_before_it_happened",
             "events_lie_within_the_session",
         ),
-        "book_is_never_crossed": ("book_prices_are_on_the_tick", "book_is_never_crossed"),
-        "volume_is_conserved": ("volume_is_conserved",),
+        "book_is_never_crossed": ("book_prices_are_on_the_tick", "book_is_never_crossed", "book_has_no_gaps"),
+        "volume_is_conserved": ("volume_is_conserved", "executions_are_at_the_best"),
     },
     "feature_rows": {
         "feature_rows_are_well_formed": names.FEATURE_ROWS,

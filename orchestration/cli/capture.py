@@ -25,9 +25,7 @@ def capture(
         "captures"
     ),
     minutes: Annotated[float | None, typer.Option(min=0.001, help="Stop after so long (default: Ctrl-C).")] = None,
-    rotate_mb: Annotated[
-        float, typer.Option(min=0.01, help="Size of a file; also rotated at each full hour.")
-    ] = 256.0,
+    rotate_mb: Annotated[float, typer.Option(min=0.01, help="Size of a file; also rotated at each full hour.")] = 256.0,
     sync_s: Annotated[float, typer.Option(min=0.05, help="What was received is on disk after so many seconds.")] = 2.0,
     address: Annotated[
         list[str] | None, typer.Option(help="FROM=TO: use another beginning of an address (a mirror, a test net).")
@@ -55,7 +53,7 @@ def capture(
     def tell(state: CaptureState) -> None:
         text = (
             f"{state.seconds:,.0f} s  {state.frames:,} frames  {state.gaps} gaps  {state.reconnects} reconnects  "
-            f"{state.rejected} not readable"
+            f"{state.rejected} not readable  {state.broken.get('book_is_never_crossed', 0)} crossed"
         )
         if err.is_terminal:
             sys.stderr.write(f"\r{text}\x1b[K")
@@ -83,6 +81,12 @@ def capture(
     if err.is_terminal:
         sys.stderr.write("\n")
     tell(result.state)
+    early = result.state.broken.get("nothing_is_received_before_it_happened", 0)
+    if early:
+        err.print(
+            f"note: {early:,} rows came before they happened: this host's clock is behind; ingest corrects it",
+            markup=False,
+        )
     for path in result.files:
         out.print(f"{path}  {path.stat().st_size:,} bytes", markup=False)
     if not result.files:

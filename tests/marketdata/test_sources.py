@@ -52,7 +52,7 @@ def test_the_receive_clock_is_a_function_of_seed_date_and_instrument() -> None:
 
 
 def test_a_wrong_source_folder_or_path_is_one_line_that_names_it(tmp_path: Path) -> None:
-    assert SOURCES == ("simulated", "lobster", "lean_equity", "crypto_2026")
+    assert SOURCES == ("simulated", "lobster", "lean_equity", "crypto_2026", "recorded")
     cases = {
         ("nope", None): "unknown source 'nope'; there are simulated, lobster",
         ("lobster", None): "source lobster needs the folder of its data",
