@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from marketdata.settings import Settings, SimulatorSettings
 from models.evidence import plain
 
 Float64 = npt.NDArray[np.float64]
@@ -29,6 +30,7 @@ FOLDER: Final = Path(__file__).resolve().parent / "certificates"
 NO_MARKET: Final = ("__init__", "calibration", "oracle", "slow", "truth")
 """Modules of the simulator that the null market's ticks do not come from."""
 CONFIDENCE: Final = 0.99
+TAPE_EVENTS: Final = 20_000
 NEVER: Final = float("inf")
 
 
@@ -106,6 +108,7 @@ class Certificate:
     maker_ppm: tuple[int, ...]
     latency: dict[str, int]
     simulator_sha256: str
+    tape_sha256: str
     settings_sha256: str
     rows: tuple[EdgeRow, ...]
 
@@ -139,6 +142,21 @@ def simulator_sha256() -> str:
     own = [path for path in sorted(folder.glob("*.py")) if path.stem not in NO_MARKET]
     for path in (folder.parent / "matching.py", *own):
         digest.update(code_text(path).encode())
+    return digest.hexdigest()
+
+
+def tape_sha256(settings: Settings) -> str:
+    """Return a hash of a short session of the null world, all instruments: other code with the same tape is the same market."""
+    from marketdata.simulator.session import simulate_session
+
+    simulator = SimulatorSettings(world="n1", signal=0.0, events_per_session=TAPE_EVENTS)
+    world = settings.model_copy(update={"simulator": simulator})
+    session = world.market_calendar().first_sessions(world.start_date, 1)[0]
+    digest = hashlib.sha256()
+    for symbol, ticks in sorted(simulate_session(world, session, 0).ticks.items()):
+        digest.update(symbol.encode())
+        for name in ticks.columns:
+            digest.update(ticks[name].to_numpy().tobytes())
     return digest.hexdigest()
 
 

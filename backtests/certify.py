@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from backtests.certificate import Certificate, EdgeRow, edge_row, save_certificate, simulator_sha256
+from backtests.certificate import Certificate, EdgeRow, edge_row, save_certificate, simulator_sha256, tape_sha256
 from backtests.oracle_trades import (
     Quotes,
     efficient_price_forecasts,
@@ -262,6 +262,7 @@ def certify_n1(
         maker_ppm=tuple(item.fees.maker_ppm for item in world.instruments),
         latency=world.latency.model_dump(),
         simulator_sha256=simulator_sha256(),
+        tape_sha256=tape_sha256(settings),
         settings_sha256=hashlib.sha256(world.simulator.model_dump_json().encode()).hexdigest(),
         rows=tuple(rows),
     )
