@@ -188,7 +188,7 @@ def _whole(data: Bytes, k: int, end: int) -> int:
 def entry_number(data: Bytes, k: int, end: int) -> int:
     """Return a positive number for an entry's name: the name itself where it is one, else its 62-bit FNV-1a hash + 2**62."""
     number = _whole(data, k, end)
-    if number >= 0:
+    if number > 0:  # 0 is how events say that there is no id
         return number
     h = np.uint64(0xCBF29CE484222325)
     for j in range(k, end):
