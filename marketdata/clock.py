@@ -58,7 +58,7 @@ class Calendar:
     """The sessions of a market.
 
     ``name`` is a calendar of the ``exchange_calendars`` package (``XNYS``, ``XSHG``, …) or ``24/7``, whose sessions are the
-    days of UTC, open all day.
+    days of its time zone, midnight to midnight, open all day.
     """
 
     name: str
@@ -106,5 +106,7 @@ class Calendar:
         return past[-1] if past else None
 
     def _whole_day(self, day: date) -> Session:
-        opened = to_ns(datetime(day.year, day.month, day.day, tzinfo=UTC))
-        return Session(day, opened, opened + NS_PER_DAY)
+        zone = ZoneInfo(self.time_zone)
+        after = day + timedelta(days=1)
+        opened = to_ns(datetime(day.year, day.month, day.day, tzinfo=zone))
+        return Session(day, opened, to_ns(datetime(after.year, after.month, after.day, tzinfo=zone)))

@@ -355,3 +355,13 @@ def test_binance_over_midnight_comes_out_whole_with_its_clock_corrected(
         )
         state = second[: int(np.flatnonzero(second["flags"] & F_LAST)[0]) + 1]
         assert book_after([state])[:4] == book_after([first])[:4]
+
+
+def test_the_day_is_cut_at_midnight_of_the_markets_time_zone(tmp_path: Path, night: list[Line]) -> None:
+    path = write_lines(tmp_path / "spot" / "aaausdt_20240808.gz", night)
+    work = Work(tmp_path / "root", [path])
+    tokyo = work.settings.model_copy(update={"time_zone": "Asia/Tokyo", "start_date": DAYS[1], "sessions": 1})
+    decode_inputs(work.root, tokyo, plan(work.root, find_inputs([path])), work.symbols, base_latency_ns=0)
+    (session,) = RecordedSource(tokyo, work.root).sessions()
+    assert session.date == DAYS[1]  # midnight in London is nine in the morning in Tokyo
+    assert session.open_ns == (MIDNIGHT_MS - 9 * 3_600_000) * NS_PER_MS

@@ -1,4 +1,4 @@
-"""The invariants find each planted fault, say the same however the stream is cut, and watch live events as they watch a night's."""
+"""The invariants find each planted fault, and say the same however the stream is cut: of a night, and of what just came."""
 
 from collections.abc import Callable
 
