@@ -103,9 +103,8 @@ def test_a_feed_that_missed_something_while_it_was_gone_finds_the_hole_and_asks(
         )
         listen_until(first, market, at(market, 90))
         first.close()
-        while server.position < 90:
-            time.sleep(0.01)
-        server.pass_by(6)
+        # What came after that update may still wait for somebody to hear it: the venue goes past it all the same.
+        server.pass_by(96 - server.position)
         checker, feed = finish(server, market, checkpoint)
         assert server.rest_requests == 2
     assert feed.metrics.gaps == len(checker.gaps()) == 1
