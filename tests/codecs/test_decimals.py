@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketdata.codecs.decimals import OffGrid, Step, inferred_instrument, places_of, step_of, to_units
+from marketdata.codecs.decimals import MAX_DIGITS, OffGrid, Step, inferred_instrument, places_of, step_of, to_units
 from marketdata.codecs.json_scan import ODD, padded, scan_decimal, scan_int, scan_string
 
 STEPS = st.sampled_from([0.01, 0.1, 1.0, 10.0, 0.25, 0.5, 2.5, 1e-8, 0.00005, 1000.0, 0.005])
@@ -27,6 +27,11 @@ def test_units_are_the_exact_quotient_or_refused(text: str, size: float) -> None
     exact = Decimal(text) / Decimal(str(size))
     if exact != exact.to_integral_value():
         with pytest.raises(OffGrid, match="is not a multiple of"):
+            to_units(text, step)
+        assert scanned(text, step) == ODD
+        return
+    if exact * step.units >= 10**MAX_DIGITS:
+        with pytest.raises(OffGrid, match="digits"):
             to_units(text, step)
         assert scanned(text, step) == ODD
         return
