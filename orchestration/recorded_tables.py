@@ -48,7 +48,9 @@ def print_recordings(root: DataRoot, result: IngestResult, console: Console) -> 
 
 
 def _recordings(manifests: tuple[RecordingManifest, ...]) -> Table:
-    table = _table("recording", "format", "venue", "frames", "ignored", "rejected", "outside", "clock, ms", "drift, ppm", left=3)
+    table = _table(
+        "recording", "format", "venue", "frames", "ignored", "rejected", "outside", "clock, ms", "drift, ppm", left=3
+    )
     for manifest in manifests:
         clock = manifest.clock
         if not clock.has_receive_time:

@@ -207,7 +207,8 @@ def test_without_timescale_tables_are_range_partitions_by_month_that_queries_pru
     export_to_postgres(root, database)
     parts = rows(
         database,
-        "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = 'flowsense.trades'::regclass ORDER BY 1",
+        "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid"
+        " WHERE inhparent = 'flowsense.trades'::regclass ORDER BY 1",
     )
     assert [name for (name,) in parts] == [
         "trades_2024_01",
