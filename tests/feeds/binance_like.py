@@ -80,8 +80,13 @@ class Market:
         trades = Counter[str]()
         for k in range(frames):
             symbol = names[int(rng.integers(len(names)))]
+            is_tail = k >= frames - len(names)
+            if (
+                is_tail
+            ):  # ends with an update of every symbol: whoever has the last books has had every trade before them
+                symbol = names[k - frames + len(names)]
             stamp = START_MS + 10 * k
-            if rng.uniform() < 0.3:
+            if rng.uniform() < 0.3 and not is_tail:
                 trades[symbol] += 1
                 data: dict[str, Any] = {
                     "e": "aggTrade" if futures else "trade",
