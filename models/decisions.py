@@ -9,10 +9,9 @@ never stored.
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import date
-from sqlite3 import Connection, Row
-from typing import Any, Final, Literal
+from sqlite3 import Connection
+from typing import Any, Final
 
 from marketdata.paths import DataRoot
 from models.append_only import (
@@ -25,14 +24,18 @@ from models.append_only import (
     sha256_text,
     writing,
 )
+from models.decision_records import THE_GATE as THE_GATE
+from models.decision_records import Champion as Champion
+from models.decision_records import Decision as Decision
+from models.decision_records import DecisionError as DecisionError
+from models.decision_records import Kind as Kind
+from models.decision_records import NightInputs as NightInputs
+from models.decision_records import Verification as Verification
+from models.decision_records import champion_of, moment_of, problem_of, record_hash, require_person
 from models.evidence import Verdict
-from models.signing import create_signing_key, is_signed_by, load_public_key, load_signer
+from models.signing import create_signing_key, load_public_key, load_signer
 
-Kind = Literal["promotion", "refusal", "manual_promotion", "rollback"]
-
-THE_GATE: Final = "gate"
 FOREVER: Final = 2**63 - 1
-_CHANGES_CHAMPION: Final = ("promotion", "manual_promotion", "rollback")
 _SCHEMA: Final = f"""
 CREATE TABLE IF NOT EXISTS decisions (
     sequence INTEGER PRIMARY KEY,
@@ -50,86 +53,6 @@ CREATE TABLE IF NOT EXISTS decisions (
 CREATE INDEX IF NOT EXISTS decisions_by_night ON decisions (night);
 {append_only_triggers("decisions")}
 """
-
-
-class DecisionError(ValueError):
-    """The decision cannot be recorded; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """One record of the chain; ``content`` is deterministic, ``side`` is not."""
-
-    sequence: int
-    kind: Kind
-    night: str | None
-    effective_ns: int
-    content: dict[str, Any]
-    content_sha256: str
-    side: dict[str, Any]
-    previous_hash: str
-    record_hash: str
-    public_key: str
-    signature: str
-
-
-@dataclass(frozen=True, slots=True)
-class Champion:
-    """Who trades.
-
-    Attributes
-    ----------
-    model, bundle_sha256 : str
-        Name of the model and content hash of its bundle.
-    since_ns : int
-        When it began to trade.
-    sequence : int
-        The record that promoted this bundle in the first place.
-    decided_by : int
-        The record by which it trades: the same, or the rollback that brought it back.
-    """
-
-    model: str
-    bundle_sha256: str
-    since_ns: int
-    sequence: int
-    decided_by: int
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """The outcome of walking the chain: ``broken`` is the first record that does not hold, None when all do."""
-
-    records: int
-    broken: int | None
-    problem: str
-    head: str
-
-    @property
-    def ok(self) -> bool:
-        """Whether every record holds."""
-        return self.broken is None
-
-
-@dataclass(frozen=True, slots=True)
-class NightInputs:
-    """What a night's decision names besides the gate's verdict.
-
-    Attributes
-    ----------
-    bundles : mapping
-        Content hash of the bundle that each candidate would trade with; the winner's and the best candidate's are
-        needed.
-    evidence_sha256 : str
-        :meth:`Evidence.content_hash`.
-    facts : mapping
-        Further deterministic, JSON-able facts: hashes of dataset, code and trials, missing instruments, control
-        results.
-    """
-
-    bundles: Mapping[str, str]
-    evidence_sha256: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class DecisionLedger:
@@ -224,10 +147,10 @@ class DecisionLedger:
         DecisionError
             If the person or the reason is not given, or there is no decision yet that a default could follow.
         """
-        _require_person(by, why)
+        require_person(by, why)
         content = {"by": by, "why": why, "reason": "by_hand", "model": model, "bundle_sha256": bundle_sha256}
         with writing(self._path) as database:
-            moment = _moment(_records(database), effective_ns)
+            moment = moment_of(_records(database), effective_ns)
             return self._append(database, "manual_promotion", None, moment, content, side)
 
     def rollback(
@@ -255,11 +178,11 @@ class DecisionLedger:
         DecisionError
             If person or reason is not given, nobody is champion at that time, or there is no earlier champion.
         """
-        _require_person(by, why)
+        require_person(by, why)
         with writing(self._path) as database:
             records = _records(database)
-            moment = _moment(records, effective_ns)
-            present = _champion(records, moment)
+            moment = moment_of(records, effective_ns)
+            present = champion_of(records, moment)
             if present is None:
                 raise DecisionError("there is no champion to roll back")
             earlier = records[present.sequence - 1].content["previous"]
@@ -286,7 +209,7 @@ class DecisionLedger:
             Answer as records up to this number would have: what was believed then, whatever was decided since.
         """
         records = self.history()
-        return _champion(records if known_by is None else records[: max(known_by, 0)], time_ns)
+        return champion_of(records if known_by is None else records[: max(known_by, 0)], time_ns)
 
     def night(self, night: date) -> Decision | None:
         """Return the decision of a night that stands, None when it was not decided."""
@@ -311,7 +234,7 @@ class DecisionLedger:
         public_key = load_public_key(self._key)
         previous = GENESIS
         for number, row in enumerate(rows, start=1):
-            problem = _problem(row, number, previous, public_key)
+            problem = problem_of(row, number, previous, public_key)
             if problem:
                 return Verification(len(rows), number, problem, previous)
             previous = row["record_hash"]
@@ -336,7 +259,7 @@ class DecisionLedger:
         # What stood before this decision: the night's own earlier record must not count, or deciding twice would
         # differ.
         before = [r for r in records if night is None or r.night != night]
-        champion = _champion(before, effective_ns if night is None else effective_ns - 1)
+        champion = champion_of(before, effective_ns if night is None else effective_ns - 1)
         previous = None
         if champion is not None:
             previous = {"sequence": champion.sequence, "model": champion.model, "bundle_sha256": champion.bundle_sha256}
@@ -349,32 +272,13 @@ class DecisionLedger:
         sequence = len(records) + 1
         previous_hash = records[-1].record_hash if records else GENESIS
         signer = load_signer(self._key)
-        record_hash = _record_hash(sequence, previous_hash, content_sha256, sha256_text(side_text), signer.public_key)
-        signature = signer.sign(bytes.fromhex(record_hash))
-        values = (sequence, kind, night, int(effective_ns), text, content_sha256, side_text, previous_hash, record_hash)
+        own_hash = record_hash(sequence, previous_hash, content_sha256, sha256_text(side_text), signer.public_key)
+        signature = signer.sign(bytes.fromhex(own_hash))
+        values = (sequence, kind, night, int(effective_ns), text, content_sha256, side_text, previous_hash, own_hash)
         database.execute(
             "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, signer.public_key, signature)
         )
         return _records(database)[-1]
-
-
-def _require_person(by: str, why: str) -> None:
-    if not by.strip() or not why.strip():
-        raise DecisionError("a decision by hand needs who made it and why")
-    if by.strip() == THE_GATE:
-        raise DecisionError(f"{THE_GATE!r} is the gate's own name")
-
-
-def _moment(records: list[Decision], effective_ns: int | None) -> int:
-    if effective_ns is not None:
-        return effective_ns
-    if not records:
-        raise DecisionError("nothing was decided yet: say from when on (effective_ns)")
-    return max(record.effective_ns for record in records)
-
-
-def _record_hash(sequence: int, previous: str, content_sha256: str, side_sha256: str, public_key: str) -> str:
-    return sha256_text(f"{sequence}\n{previous}\n{content_sha256}\n{side_sha256}\n{public_key}")
 
 
 def _records(database: Connection) -> list[Decision]:
@@ -383,43 +287,3 @@ def _records(database: Connection) -> list[Decision]:
         Decision(**{**dict(row), "content": json.loads(row["content"]), "side": json.loads(row["side"])})
         for row in rows
     ]
-
-
-def _champion(records: list[Decision], time_ns: int) -> Champion | None:
-    """Return the champion by the last record in effect; a night decided again counts by its last decision only."""
-    last_of_night = {r.night: r.sequence for r in records if r.night is not None}
-    standing = [
-        r
-        for r in records
-        if r.kind in _CHANGES_CHAMPION
-        and r.effective_ns <= time_ns
-        and (r.night is None or last_of_night[r.night] == r.sequence)
-    ]
-    if not standing:
-        return None
-    last = max(standing, key=lambda r: (r.effective_ns, r.sequence))
-    if last.content["bundle_sha256"] is None:
-        return None
-    first = last.content["restores"] if last.kind == "rollback" else last.sequence
-    return Champion(last.content["model"], last.content["bundle_sha256"], last.effective_ns, first, last.sequence)
-
-
-def _problem(row: Row, number: int, previous: str, public_key: str) -> str:
-    """Return what is wrong with a record in its place, or an empty text."""
-    if row["sequence"] != number:
-        return f"record {number} is missing"
-    if row["previous_hash"] != previous:
-        return "does not follow the record before it"
-    if sha256_text(row["content"]) != row["content_sha256"]:
-        return "its content was changed"
-    content = json.loads(row["content"])
-    if (content["kind"], content["night"], content["effective_ns"]) != (row["kind"], row["night"], row["effective_ns"]):
-        return "its columns differ from its content"
-    if row["public_key"] != public_key:
-        return "it was signed with a key that is not this data root's"
-    side_sha256 = sha256_text(row["side"])
-    if row["record_hash"] != _record_hash(number, previous, row["content_sha256"], side_sha256, public_key):
-        return "its hash is wrong"
-    if not is_signed_by(public_key, bytes.fromhex(row["record_hash"]), row["signature"]):
-        return "its signature is wrong"
-    return ""
