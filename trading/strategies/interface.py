@@ -1,0 +1,94 @@
+"""Strategies: what to do with a forecast, as compiled functions of one signature.
+
+``decide(now_ns, wake, ints, floats, view, forecast, memory, out) -> orders``
+
+======== ==========================================================================================================
+now_ns   the agent's time
+wake     which of the ``WAKE_*`` happened
+ints     int64 parameters of the strategy
+floats   float64 parameters of the strategy
+view     int64, what the agent knows of the instrument (``V_*``); the strategy writes ``V_OUTCOME`` and ``V_TIMER_NS``
+forecast float64: p_down, p_flat, p_up, edge in price units, 1.0 once there is one
+memory   int64, kept for the strategy per instrument
+out      int64 table; one row an order or cancel (``O_*``)
+======== ==========================================================================================================
+
+It returns how many rows of ``out`` it wrote. It sees one instrument; the risk gate comes after it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+WAKE_FORECAST: Final = 1
+WAKE_TOP: Final = 2
+WAKE_TIMER: Final = 8
+WAKE_RESPONSE: Final = 16
+
+V_BID: Final = 0
+V_BID_LOTS: Final = 1
+V_ASK: Final = 2
+V_ASK_LOTS: Final = 3
+V_POSITION: Final = 4
+V_BUY_WORKING: Final = 5
+V_SELL_WORKING: Final = 6
+V_UNSETTLED: Final = 7
+"""Live orders whose next answer is under way."""
+V_OPEN_BETS: Final = 8
+"""Other instruments with a position or a live order."""
+V_FORECAST_NS: Final = 9
+"""``ts_recv`` of the row behind the latest forecast."""
+V_OPEN_NS: Final = 10
+V_CLOSE_NS: Final = 11
+V_TICK: Final = 12
+V_UNIT_NANOS: Final = 13
+V_MAKER_PPM: Final = 14
+V_TAKER_PPM: Final = 15
+V_OWN_BID_ID: Final = 16
+V_OWN_BID: Final = 17
+V_OWN_ASK_ID: Final = 18
+V_OWN_ASK: Final = 19
+"""Newest live own order of each side that has no cancel under way: id (0: none) and price."""
+V_OUTCOME: Final = 20
+V_TIMER_NS: Final = 21
+"""Wake me then; 0 leaves the timer as it is."""
+V_TAPE_LOTS: Final = 22
+"""Lots that have traded in the market so far."""
+V_COUNT: Final = 23
+
+O_CANCEL: Final = 0
+O_SIDE: Final = 1
+O_TIF: Final = 2
+O_PRICE: Final = 3
+O_LOTS: Final = 4
+O_ID: Final = 5
+O_AT_CAP: Final = 6
+O_SLOT: Final = 7
+"""Set by the agent."""
+O_COUNT: Final = 8
+
+NO_EDGE: Final = 1
+ENTERED: Final = 2
+HOLDING: Final = 3
+EXTENDED: Final = 4
+EXIT_SENT: Final = 5
+IN_FLIGHT: Final = 6
+NO_QUOTE: Final = 7
+TOO_LATE: Final = 8
+NO_SIZE: Final = 9
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """A decide hook with its parameters and the events that wake it."""
+
+    name: str
+    hook: Any
+    wake_mask: int
+    ints: tuple[int, ...]
+    floats: tuple[float, ...]
