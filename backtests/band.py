@@ -12,6 +12,7 @@ from marketdata.events import EventArray
 from marketdata.settings import Settings
 from models.forecast import ForecastArray
 from trading.journal import ACKNOWLEDGED
+from trading.strategy_catalog import StrategyFactory
 
 QUEUES: Final = ("risk_averse", "probabilistic")
 LATENCIES: Final = (0.5, 1.0, 3.0)
@@ -67,6 +68,7 @@ def run_band(
     queues: Sequence[str] = QUEUES,
     latencies: Sequence[float] = LATENCIES,
     edge_margin: float | None = None,
+    strategy: StrategyFactory | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Band:
     """Trade the sessions once for each queue model and latency.
@@ -75,6 +77,8 @@ def run_band(
     ----------
     days : mapping of session to (events, forecasts)
         As :func:`backtests.replay.run_days`; the same arrays serve every point.
+    strategy : callable, optional
+        What makes the strategy of a session, in place of the taker of the settings (``trading.strategy_catalog``).
 
     Raises
     ------
@@ -90,7 +94,14 @@ def run_band(
             if only_taking is not None:
                 point = replace(only_taking, queue_model=queue)
             else:
-                results = run_days(settings, days, queue_model=queue, latency_scale=scale, edge_margin=edge_margin)
+                results = run_days(
+                    settings,
+                    days,
+                    queue_model=queue,
+                    latency_scale=scale,
+                    edge_margin=edge_margin,
+                    strategy=strategy,
+                )
                 point = _point(queue, scale, results)
                 if not any(bool(np.any(r.journal["kind"] == ACKNOWLEDGED)) for r in results):
                     only_taking = point

@@ -18,6 +18,7 @@ from trading.controls import ControlArray
 from trading.engine import FOREVER, Account, Engine
 from trading.journal import MARK, Journal, fills_frame, round_trips_frame
 from trading.strategies import Strategy
+from trading.strategy_catalog import StrategyFactory
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +148,14 @@ def run_days(
     queue_model: str = "risk_averse",
     latency_scale: float = 1.0,
     edge_margin: float | None = None,
+    strategy: StrategyFactory | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[BacktestResult]:
     """Trade several sessions in order, one account carried from each to the next.
 
     Sessions that follow each other without a break (markets that never close) are traded as one span, as the screen does:
-    positions are held over midnight, and there is one result for the span.
+    positions are held over midnight, and there is one result for the span. A strategy in place of the taker of the settings
+    is made anew for each.
     """
     results = []
     account = None
@@ -167,6 +170,7 @@ def run_days(
             queue_model=queue_model,
             latency_scale=latency_scale,
             edge_margin=edge_margin,
+            strategy=None if strategy is None else strategy(settings, session),
             account=account,
         )
         account = result.account

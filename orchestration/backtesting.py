@@ -23,6 +23,7 @@ def backtest_model(
     band: bool,
     edge_margin: float | None,
     say: Callable[[str], None],
+    strategy: str | None = None,
 ) -> dict[str, object]:
     """Trade a model's out-of-sample forecasts of a night's test sessions.
 
@@ -35,28 +36,43 @@ def backtest_model(
     band : bool
         All queue models and latencies instead of the pessimistic queue at the stated latency.
     edge_margin : float, optional
-        In place of the strategy's own.
+        In place of the taker's own.
+    strategy : str, optional
+        In place of the taker of the settings: a name in ``trading.strategy_catalog.STRATEGIES``, or ``path.py:name``.
 
     Returns
     -------
     dict
-        Plain data: night, model, sessions, and one entry a point of the band.
+        Plain data: night, model, strategy, sessions, and one entry a point of the band.
 
     Raises
     ------
     SettingsError
-        If there is no such night, model, or test session.
+        If there is no such night, model, strategy, or test session, or a margin is given to a strategy that has none.
     """
     from dataclasses import asdict
 
     from backtests.band import LATENCIES, QUEUES, run_band
+    from trading.strategy_catalog import find_strategy
 
+    factory = find_strategy(strategy) if strategy is not None else None
+    if factory is not None and edge_margin is not None:
+        raise SettingsError(f"the margin is the settings' taker's; {strategy} has its own parameters")
     which, chosen, days = model_days(root, settings, day, model)
     queues, latencies = (QUEUES, LATENCIES) if band else (QUEUES[:1], (1.0,))
-    made = run_band(settings, days, queues=queues, latencies=latencies, edge_margin=edge_margin, progress=say)
+    made = run_band(
+        settings,
+        days,
+        queues=queues,
+        latencies=latencies,
+        edge_margin=edge_margin,
+        strategy=factory,
+        progress=say,
+    )
     return {
         "night": which.isoformat(),
         "model": chosen,
+        "strategy": strategy or "taker",
         "sessions": [session.date.isoformat() for session in days],
         "pessimistic": made.pessimistic.net,
         "median": made.median,

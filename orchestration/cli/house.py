@@ -56,7 +56,7 @@ def bench(
 
 
 def new(
-    kind: Annotated[Literal["forecaster"], typer.Argument(help="What to start.")],
+    kind: Annotated[Literal["forecaster", "strategy", "venue"], typer.Argument(help="What to start.")],
     name: Annotated[str, typer.Argument(help="Its name, a Python identifier.")],
 ) -> None:
     """Write a working starting point, its test and its catalogue line."""

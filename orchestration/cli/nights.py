@@ -130,7 +130,11 @@ def backtest(
     band: Annotated[
         bool, typer.Option("--band", help="Every queue model and latency, not the stated ones alone.")
     ] = False,
-    edge_margin: Annotated[float | None, typer.Option(min=0.0, help="In place of the strategy's own.")] = None,
+    edge_margin: Annotated[float | None, typer.Option(min=0.0, help="In place of the taker's own.")] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(help="A strategy of the catalogue, or path.py:name (default: the taker of the settings)."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Trade a model's out-of-sample forecasts of a night's test sessions through the engine, after fees and latencies."""
@@ -142,7 +146,14 @@ def backtest(
         err.print(line, markup=False)
 
     made = backtest_model(
-        root, settings, day.date() if day else None, model, band=band, edge_margin=edge_margin, say=say
+        root,
+        settings,
+        day.date() if day else None,
+        model,
+        band=band,
+        edge_margin=edge_margin,
+        say=say,
+        strategy=strategy,
     )
     if as_json:
         out.print(json.dumps(made), markup=False)
@@ -150,7 +161,10 @@ def backtest(
     worst, best = f"{made['pessimistic']:+,.2f}", f"{made['optimistic']:+,.2f}"
     sessions = made["sessions"]
     assert isinstance(sessions, list)
-    out.print(f"{made['model']}, {len(sessions)} test sessions to {made['night']}: net {worst} to {best}", markup=False)
+    how = f" through {made['strategy']}" if strategy else ""
+    out.print(
+        f"{made['model']}{how}, {len(sessions)} test sessions to {made['night']}: net {worst} to {best}", markup=False
+    )
 
 
 def next_night(root: DataRoot) -> date:
