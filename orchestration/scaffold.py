@@ -63,11 +63,11 @@ def _forecaster(name: str, checkout: Path) -> tuple[Files, Files]:
 def _strategy(name: str, checkout: Path) -> tuple[Files, Files]:
     trading = checkout / "trading"
     made = {
-        trading / f"{name}.py": scaffold_strategy.MODULE.format(name=name, title=_title(name)),
+        trading / "strategies" / f"{name}.py": scaffold_strategy.MODULE.format(name=name, title=_title(name)),
         checkout / "tests" / "trading" / f"test_{name}.py": scaffold_strategy.TEST.format(name=name),
     }
     lines = _lines(trading / "strategy_catalog.py", checkout)
-    _add_import(lines, f"from trading.{name} import {name}\n", "from trading.")
+    _add_import(lines, f"from trading.strategies.{name} import {name}\n", "from trading.")
     _add_entry(lines, "STRATEGIES:", name, name)
     return made, {trading / "strategy_catalog.py": "".join(lines)}
 

@@ -8,7 +8,7 @@ Try it on a night's out-of-sample forecasts, after fees and latencies::
 
     flowsense backtest --strategy {name} --band
 
-``trading/strategies.py`` says what the arguments of ``decide`` are; what runs at an engine's wake is compiled, so use
+``trading/strategies/interface.py`` says what the arguments of ``decide`` are; what runs at an engine's wake is compiled, so use
 numbers, arrays and ``@njit(cache=True)`` functions only. The risk gate comes after it.
 """
 
@@ -132,8 +132,8 @@ from models.forecast import ForecastArray
 from tests.trading.tape import SESSION, Tape, engine, forecast, instrument, quoted, random_forecasts, random_market, run
 from trading.engine import FOREVER
 from trading.journal import FILL, FORECAST, ORDER, OUTCOME_NAMES, Journal
-from trading.{name} import {name}
 from trading.strategies import Strategy
+from trading.strategies.{name} import {name}
 from trading.strategy_catalog import find_strategy
 
 COST = 5 + 2 * 30e-6 * 10_002.5

@@ -29,7 +29,7 @@ CHANGED = (
 )
 MADE = {
     "forecaster": ["models/my_idea.py", "tests/models/test_my_idea.py", "models/catalog.py"],
-    "strategy": ["trading/my_idea.py", "tests/trading/test_my_idea.py", "trading/strategy_catalog.py"],
+    "strategy": ["trading/strategies/my_idea.py", "tests/trading/test_my_idea.py", "trading/strategy_catalog.py"],
     "venue": [
         "marketdata/codecs/my_idea.py",
         "tests/codecs/my_idea_frames.py",
@@ -46,8 +46,8 @@ def checkout(tmp_path: Path) -> Path:
     for name in CHANGED:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    for package in ("models", "trading"):
-        (tmp_path / "tests" / package).mkdir()
+    for folder in ("tests/models", "tests/trading", "trading/strategies"):
+        (tmp_path / folder).mkdir()
     return tmp_path
 
 
@@ -135,7 +135,7 @@ def run_tests_of(module: ModuleType) -> int:
 
 def test_the_tests_of_a_new_strategy_pass(checkout: Path, as_module, monkeypatch: pytest.MonkeyPatch) -> None:
     scaffold("strategy", "my_idea", checkout)
-    made = as_module("trading.my_idea")
+    made = as_module("trading.strategies.my_idea")
     monkeypatch.setattr(strategy_catalog, "STRATEGIES", strategy_catalog.STRATEGIES | {"my_idea": made.my_idea})
     assert run_tests_of(as_module("tests.trading.test_my_idea")) == 5
 
