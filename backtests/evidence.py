@@ -20,6 +20,18 @@ Int64 = npt.NDArray[np.int64]
 
 PROBABILITY_FLOOR: Final = 1e-6
 """A forecast of less than this for what happened counts as this: the quantum of a forecast."""
+SEARCHED_MARGINS: Final = (0.0, 0.5, 1.0)
+"""Entry margins that a night tries for every candidate beside the strategy's own (docs/decisions/0139)."""
+
+
+def searched_margins(settings: Settings) -> tuple[float, ...]:
+    """Return the margins of :data:`SEARCHED_MARGINS` that are not the strategy's own."""
+    return tuple(m for m in SEARCHED_MARGINS if m != settings.strategy.edge_margin)
+
+
+def configuration_name(model: str, edge_margin: float) -> str:
+    """Return the name of a candidate under another margin than the strategy's own."""
+    return f"{model} at margin {edge_margin:g}"
 
 
 @njit(cache=True)
@@ -108,6 +120,15 @@ class NightModels:
         """Return one model's screen; ``source`` as in :meth:`backtests.screen.Screen.run`."""
         return self.screens[name].run_values(self._values[name], source)
 
+    def configurations(self, margins: Sequence[float]) -> dict[str, ScreenResult]:
+        """Return the screens of every candidate under other entry margins, by :func:`configuration_name`."""
+        screens = {m: Screen.build(self.dataset, self.settings, edge_margin=m) for m in margins}
+        return {
+            configuration_name(name, margin): screen.run_values(self._values[name])
+            for name in self.candidates
+            for margin, screen in screens.items()
+        }
+
     def losses(self, name: str, source: Int64 | None = None) -> Float64:
         """Return one model's mean log loss by interval of the clock, NaN where no row has a label."""
         clock = self.screens[name].clock
@@ -122,6 +143,7 @@ class NightModels:
         source: Int64 | None = None,
         trials: int = 1,
         pessimistic_pnl: Mapping[str, float] | None = None,
+        configurations: Mapping[str, ScreenResult] | None = None,
     ) -> tuple[Evidence, dict[str, ScreenResult]]:
         """Return what the gate is given, and each model's screen.
 
@@ -133,6 +155,8 @@ class NightModels:
             N raw of the trial ledger.
         pessimistic_pnl : mapping of model to float, optional
             Pessimistic end of the backtest band of those that were backtested.
+        configurations : mapping of name to ScreenResult, optional
+            What else was searched over (:meth:`configurations`).
         """
         results = {name: self.screen(name, source) for name in self.names}
         clock = self.screens[self.names[0]].clock
@@ -145,9 +169,10 @@ class NightModels:
             days=clock.days,
             round_trips={name: r.round_trips for name, r in results.items()},
             pessimistic_pnl=dict(pessimistic_pnl or {}),
-            holding_ns={name: r.holding_ns for name, r in results.items()},
+            holding_ns={name: r.holding_ns for name, r in {**results, **(configurations or {})}.items()},
             trials=trials,
             sessions_per_year=self._sessions_per_year,
+            configurations={name: r.pnl for name, r in (configurations or {}).items()},
         )
         return found, results
 

@@ -48,6 +48,10 @@ class Evidence:
         N raw of the trial ledger.
     sessions_per_year : float
         Only scales the yearly Sharpe ratio that is shown.
+    configurations : dict of name to float64 array, shape (T,)
+        Net profit of the candidates under other strategy parameters that the night tried beside their own. None of them
+        can be promoted; with the candidates they are what the search went over: the probability of overfitting, the
+        variance of Sharpe ratios and the correlation of trials are taken over them all.
     """
 
     candidates: tuple[str, ...]
@@ -61,6 +65,7 @@ class Evidence:
     holding_ns: Mapping[str, float] = field(default_factory=dict)
     trials: int = 1
     sessions_per_year: float = 252.0
+    configurations: Mapping[str, Float64] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,6 +93,14 @@ class Evidence:
                 raise ValueError(f"pnl of {name!r} holds NaN or infinity")
             if np.any(np.isinf(self.loss[name])):
                 raise ValueError(f"loss of {name!r} holds infinity")
+        for name, series in self.configurations.items():
+            if name in self.names or series.shape != (n,) or not np.all(np.isfinite(series)):
+                raise ValueError(f"configuration {name!r} has a model's name, NaN or infinity, or not shape ({n},)")
+
+    def tried(self) -> Float64:
+        """Return the net profit of all that was searched over, candidates then configurations, shape (T, K)."""
+        series = [self.pnl[name] for name in self.candidates] + list(self.configurations.values())
+        return np.column_stack(series) if series else np.zeros((len(self.day), 0))
 
     def content_hash(self) -> str:
         """Return a SHA-256 of all series and numbers: what a decision record names as its evidence."""
@@ -99,6 +112,8 @@ class Evidence:
         for name in self.names:
             digest.update(np.ascontiguousarray(self.pnl[name], dtype=np.float64).tobytes())
             digest.update(np.ascontiguousarray(self.loss[name], dtype=np.float64).tobytes())
+        for name, series in self.configurations.items():
+            digest.update(name.encode() + np.ascontiguousarray(series, dtype=np.float64).tobytes())
         return digest.hexdigest()
 
 

@@ -101,14 +101,12 @@ def assess(evidence: Evidence, gate: GateSettings, horizon_ns: int, *, screen_on
     resampled: Float64 | None = None
     if n >= MIN_INTERVALS and k:
         tests, blocks, resampled = _run_tests(evidence, gate, horizon_ns, int(version, 16))
-    correlation = (
-        mean_correlation(np.column_stack([evidence.pnl[c] for c in evidence.candidates])) if k and n else math.nan
-    )
+    tried = evidence.tried()
+    correlation = mean_correlation(tried) if k and n else math.nan
     n_effective = effective_trials(evidence.trials, correlation)
     table = _table(evidence, gate, resampled, tests, n_effective, screen_only)
     reason, detail, winner = _decide(evidence, gate, tests, table)
     paid = [row for row in table if row.is_candidate]
-    pnl = np.column_stack([evidence.pnl[c] for c in evidence.candidates]) if k else np.zeros((n, 0))
     return Verdict(
         verdict="promote" if winner else "refuse",
         reason=reason,
@@ -125,7 +123,7 @@ def assess(evidence: Evidence, gate: GateSettings, horizon_ns: int, *, screen_on
         required_p_value=gate.p_value,
         trials_raw=evidence.trials,
         trials_effective=n_effective,
-        pbo=overfitting_probability(pnl),
+        pbo=overfitting_probability(tried),
         tests=tests,
         table=table,
     )
@@ -194,8 +192,10 @@ def _table(
     screen_only: bool,
 ) -> tuple[CandidateRow, ...]:
     """Return one row a model: candidates by net profit, then baselines by net profit."""
-    ratios = {name: _sharpe_of(evidence, gate, name) for name in evidence.names}
-    tried = [r.ratio for name, r in ratios.items() if name in evidence.candidates and math.isfinite(r.ratio)]
+    ratios = {name: _sharpe_of(evidence, gate, name, evidence.pnl[name]) for name in evidence.names}
+    searched = [ratios[name] for name in evidence.candidates]
+    searched += [_sharpe_of(evidence, gate, name, series) for name, series in evidence.configurations.items()]
+    tried = [found.ratio for found in searched if math.isfinite(found.ratio)]
     rows = []
     n = len(evidence.day)
     for index, name in enumerate(evidence.names):
@@ -264,25 +264,28 @@ def _table(
     return tuple(sorted(rows, key=lambda row: (not row.is_candidate, -row.net_pnl, row.name)))
 
 
-def _sharpe_of(evidence: Evidence, gate: GateSettings, name: str) -> Sharpe:
-    """Return the Sharpe ratio over intervals at least as long as a holding, daily once there are enough days."""
-    pnl = evidence.pnl[name]
+def _sharpe_of(evidence: Evidence, gate: GateSettings, name: str, pnl: Float64) -> Sharpe:
+    series, period_ns, per_year = judged_intervals(evidence, gate, name, pnl)
+    return sharpe(series, period_ns=period_ns, periods_per_year=per_year)
+
+
+def judged_intervals(evidence: Evidence, gate: GateSettings, name: str, pnl: Float64) -> tuple[Float64, int, float]:
+    """Return a profit series over the intervals that its Sharpe ratio is of, their length, and how many a year has.
+
+    Intervals do not overlap and are at least as long as the mean holding of ``name``; they are days once there are
+    enough of those (R15). None straddles two sessions; a session's last may be shorter.
+    """
     days = max(len(evidence.days), 1)
     if days >= DAILY_FROM_DAYS:
         daily: Float64 = np.asarray(np.bincount(evidence.day, weights=pnl, minlength=days), dtype=np.float64)
-        return sharpe(daily, period_ns=NS_PER_DAY, periods_per_year=evidence.sessions_per_year)
+        return daily, NS_PER_DAY, evidence.sessions_per_year
     holding = evidence.holding_ns.get(name, 0.0)
     step = max(1, math.ceil(holding / gate.clock_ns)) if math.isfinite(holding) else 1
     grouped = np.asarray(pnl, dtype=np.float64)
     if step > 1 and len(pnl):
-        # Intervals never straddle two sessions; the last of a session may be shorter.
         within = np.arange(len(pnl)) - np.searchsorted(evidence.day, evidence.day, side="left")
         grouped = np.add.reduceat(grouped, np.flatnonzero(within % step == 0))
-    return sharpe(
-        grouped,
-        period_ns=step * gate.clock_ns,
-        periods_per_year=max(1.0, len(grouped) / days * evidence.sessions_per_year),
-    )
+    return grouped, step * gate.clock_ns, max(1.0, len(grouped) / days * evidence.sessions_per_year)
 
 
 def _passes(test: BenchmarkTest, name: str, gate: GateSettings) -> bool:

@@ -135,6 +135,26 @@ def probabilistic_sharpe(ratio: float, benchmark: float, intervals: int, skewnes
     return _NORMAL.cdf((ratio - benchmark) * math.sqrt(intervals - 1.0) / math.sqrt(spread))
 
 
+def minimum_track_record(
+    ratio: float, benchmark: float, skewness: float, kurtosis: float, *, confidence: float = 0.95
+) -> float:
+    """Return the number of intervals from which on a Sharpe ratio is above a benchmark with some confidence.
+
+    ``1 + (1 − γ3 SR + (γ4 − 1)/4 SR²) (Φ⁻¹(confidence) / (SR − SR*))²``; infinite where the ratio is not above the
+    benchmark, NaN where it is not known. All ratios per interval, which are taken to be independent.
+
+    References
+    ----------
+    Bailey, López de Prado (2012). The Sharpe ratio efficient frontier. J. Risk 15(2), equation 11.
+    """
+    spread = 1.0 - skewness * ratio + (kurtosis - 1.0) / 4.0 * ratio**2
+    if not (math.isfinite(ratio) and math.isfinite(spread)) or spread <= 0.0:
+        return math.nan
+    if ratio <= benchmark:
+        return math.inf
+    return 1.0 + spread * (_NORMAL.inv_cdf(confidence) / (ratio - benchmark)) ** 2
+
+
 def expected_best_sharpe(trials: float, variance: float) -> float:
     """Return the Sharpe ratio that the best of ``trials`` worthless strategies is expected to show.
 

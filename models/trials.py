@@ -8,7 +8,7 @@ ratio.
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -87,20 +87,31 @@ class TrialLedger:
 
     def register(self, trial: Trial) -> str:
         """Write a trial down, unless it is there, and return its id. Call it before the fit."""
-        content = canonical_json(asdict(trial))
-        trial_id = sha256_text(content)
+        return self.register_all([trial])[0]
+
+    def register_all(self, trials: Sequence[Trial]) -> list[str]:
+        """Write many trials down in one transaction, those that are not there, and return their ids in order."""
+        contents = [canonical_json(asdict(trial)) for trial in trials]
+        ids = [sha256_text(content) for content in contents]
         with writing(self._path) as database:
-            known = database.execute("SELECT 1 FROM trials WHERE trial_id = ?", (trial_id,)).fetchone()
-            if known is None:
-                last = database.execute(
-                    "SELECT sequence, record_hash FROM trials ORDER BY sequence DESC LIMIT 1"
-                ).fetchone()
-                sequence, previous = (last["sequence"] + 1, last["record_hash"]) if last else (1, GENESIS)
-                database.execute(
-                    "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)",
-                    (sequence, trial_id, content, previous, sha256_text(previous + trial_id), self._clock()),
-                )
-        return trial_id
+            last = database.execute(
+                "SELECT sequence, record_hash FROM trials ORDER BY sequence DESC LIMIT 1"
+            ).fetchone()
+            sequence, previous = (last["sequence"], last["record_hash"]) if last else (0, GENESIS)
+            for content, trial_id in zip(contents, ids, strict=True):
+                if database.execute("SELECT 1 FROM trials WHERE trial_id = ?", (trial_id,)).fetchone() is not None:
+                    continue
+                sequence, before = sequence + 1, previous
+                previous = sha256_text(before + trial_id)
+                values = (sequence, trial_id, content, before, previous, self._clock())
+                database.execute("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)", values)
+        return ids
+
+    def unknown(self, trials: Iterable[Trial]) -> int:
+        """Return how many distinct ones of some trials are not written down yet."""
+        with reading(self._path) as database:
+            known = {row["trial_id"] for row in database.execute("SELECT trial_id FROM trials")}
+        return len({trial.trial_id for trial in trials} - known)
 
     def count(self) -> int:
         """Return N raw: how many distinct trials were ever written down."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the screen's kernels are not part of loading the code locat
 
 LEAGUE: Final = "walk_forward.json"
 SERIES: Final = "walk_forward.npz"
+KINDS: Final = ("pnl", "loss", "trips", "configurations")
 Float64 = npt.NDArray[np.float64]
 
 
@@ -40,6 +41,8 @@ class Series:
         Net profit, and mean log loss (NaN where there is no row).
     trips : dict of model to float64 array
         Net profit of each round trip.
+    configurations : dict of name to float64 array, shape (T,)
+        Net profit of the candidates under the other strategy parameters that were searched over.
     """
 
     ts_ns: npt.NDArray[np.int64]
@@ -48,6 +51,7 @@ class Series:
     pnl: dict[str, Float64]
     loss: dict[str, Float64]
     trips: dict[str, Float64]
+    configurations: dict[str, Float64]
 
 
 def walk_forward_scores(context: StageContext) -> Mapping[str, Any]:
@@ -57,13 +61,14 @@ def walk_forward_scores(context: StageContext) -> Mapping[str, Any]:
     nights = {name: load_model_night(context.root, context.day, name) for name in all_models(settings)}
     rows = _common_rows(nights)
     with stopwatch.part(stopwatch.BACKTESTS):
-        series, entries = _screen_all(context, table.take(rows), nights)
+        series, entries, searched = _screen_all(context, table.take(rows), nights)
     league: dict[str, Any] = {
         "folds": _folds(nights),
         "fold_unit": settings.training.fold_unit,
         "days": list(series.days),
         "test_rows": len(rows),
         "models": entries,
+        "configurations": searched,
     }
     write_json(context.root.night(context.day) / LEAGUE, league)
     _save_series(context.root, context.day, series)
@@ -97,12 +102,11 @@ def _folds(nights: Mapping[str, ModelNight]) -> list[dict[str, Any]]:
 
 def _screen_all(
     context: StageContext, test: Dataset, nights: Mapping[str, ModelNight]
-) -> tuple[Series, dict[str, dict[str, Any]]]:
-    """Return the series of all models and each one's line of the league."""
-    from models.trials import TrialLedger
-
+) -> tuple[Series, dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Return the series of all models, each one's line of the league, and what else was searched over."""
     models = night_models(context, test, nights)
-    evidence, results = models.evidence(trials=TrialLedger(context.root).count())
+    configurations = _search(context, models, nights)
+    evidence, results = models.evidence(trials=1, configurations=configurations)
     clock = results[models.names[0]].clock
     folds = next(iter(nights.values())).summary["folds"]
     fold_of_interval = _fold_of_interval(clock, folds)
@@ -112,7 +116,36 @@ def _screen_all(
         trips[name] = (result.trips["gross_nanos"] - result.trips["fee_nanos"]) / 1e9
         fold_net = [float(result.pnl[fold_of_interval == k].sum()) for k in range(len(folds))]
         entries[name] = _entry(night, result, test, fold_net)
-    return Series(clock.ts_ns, clock.day, clock.days, dict(evidence.pnl), dict(evidence.loss), trips), entries
+    searched = {
+        name: {"net_pnl": result.net, "round_trips": result.round_trips, "holding_ns": result.holding_ns}
+        for name, result in configurations.items()
+    }
+    series = Series(
+        clock.ts_ns,
+        clock.day,
+        clock.days,
+        dict(evidence.pnl),
+        dict(evidence.loss),
+        trips,
+        dict(evidence.configurations),
+    )
+    return series, entries, searched
+
+
+def _search(
+    context: StageContext, models: "NightModels", nights: Mapping[str, ModelNight]
+) -> "dict[str, ScreenResult]":
+    """Screen every candidate under the other margins, each written down as a trial before (R15)."""
+    from backtests.evidence import searched_margins
+    from models.trials import Trial, TrialLedger
+
+    margins = searched_margins(context.settings)
+    trials = []
+    for name in models.candidates:
+        trial = nights[name].summary["trial"]
+        trials += [Trial(**{**trial, "strategy": {**trial["strategy"], "edge_margin": m}}) for m in margins]
+    TrialLedger(context.root).register_all(trials)
+    return models.configurations(margins)
 
 
 def night_models(context: StageContext, test: Dataset, nights: Mapping[str, ModelNight]) -> "NightModels":
@@ -166,7 +199,7 @@ def _save_series(root: DataRoot, day: date, series: Series) -> None:
     folder = root.night(day)
     temporary = folder / f"{SERIES}.tmp.npz"
     arrays: dict[str, Any] = {"ts_ns": series.ts_ns, "day": series.day, "days": np.array(series.days, dtype=str)}
-    for kind in ("pnl", "loss", "trips"):
+    for kind in KINDS:
         arrays |= {f"{kind}.{name}": values for name, values in getattr(series, kind).items()}
     np.savez(temporary, **arrays)
     temporary.replace(folder / SERIES)
@@ -184,10 +217,10 @@ def load_series(root: DataRoot, day: date) -> Series:
     with np.load(root.night(day) / SERIES, allow_pickle=False) as stored:
         parts = {
             kind: {n.removeprefix(f"{kind}."): stored[n] for n in stored.files if n.startswith(f"{kind}.")}
-            for kind in ("pnl", "loss", "trips")
+            for kind in KINDS
         }
         days = tuple(str(value) for value in stored["days"])
-        return Series(stored["ts_ns"], stored["day"], days, parts["pnl"], parts["loss"], parts["trips"])
+        return Series(stored["ts_ns"], stored["day"], days, *(parts[kind] for kind in KINDS))
 
 
 def build_evidence(context: StageContext, pessimistic: Mapping[str, float]) -> "Evidence":
@@ -198,7 +231,8 @@ def build_evidence(context: StageContext, pessimistic: Mapping[str, float]) -> "
     from models.trials import TrialLedger
 
     series = load_series(context.root, context.day)
-    league = read_json(context.root.night(context.day) / LEAGUE)["models"]
+    stored = read_json(context.root.night(context.day) / LEAGUE)
+    league, searched = stored["models"], stored.get("configurations", {})
     return Evidence(
         candidates=context.settings.training.models,
         baselines=BASELINES,
@@ -208,9 +242,10 @@ def build_evidence(context: StageContext, pessimistic: Mapping[str, float]) -> "
         days=series.days,
         round_trips={name: entry["round_trips"] for name, entry in league.items()},
         pessimistic_pnl=dict(pessimistic),
-        holding_ns={name: entry["holding_ns"] for name, entry in league.items()},
+        holding_ns={name: entry["holding_ns"] for name, entry in {**league, **searched}.items()},
         trials=TrialLedger(context.root).count(),
         sessions_per_year=sessions_per_year(context.settings),
+        configurations=series.configurations,
     )
 
 

@@ -170,3 +170,42 @@ class TestTheGate:
             assess(evidence, GATE, HORIZON_NS, screen_only=True)
         # 40 ms each makes 8 s of two hundred; the bound leaves room for a slow machine.
         assert (time.process_time() - started) / 10 < 0.12
+
+
+class TestConfigurations:
+    """What the night searched over beside its candidates."""
+
+    def searched(self, count: int) -> Evidence:
+        evidence = make_evidence(edge=0.1)
+        rng = np.random.default_rng(8)
+        further = {f"c0 at margin {k}": evidence.pnl["c0"] + rng.normal(size=1_950) for k in range(count)}
+        return replace(evidence, configurations=further)
+
+    def test_they_make_the_probability_of_overfitting_computable(self) -> None:
+        few, many = assess(self.searched(6), GATE, HORIZON_NS), assess(self.searched(7), GATE, HORIZON_NS)
+        assert few.pbo.note == "not computed: 9 configurations, at least 10 needed"
+        assert many.pbo.probability is not None
+        assert many.pbo.note.startswith("10 configurations, 16 blocks")
+
+    def test_none_of_them_is_judged_or_promoted(self) -> None:
+        plain_night, searched = make_evidence(edge=0.1), self.searched(8)
+        ours, theirs = assess(searched, GATE, HORIZON_NS), assess(plain_night, GATE, HORIZON_NS)
+        assert [row.name for row in ours.table] == [row.name for row in theirs.table]
+        assert ours.tests == theirs.tests
+        assert ours.trials_effective != theirs.trials_effective
+        assert searched.content_hash() != plain_night.content_hash()
+
+    def test_a_wider_search_deflates_more(self) -> None:
+        spread = self.searched(8)
+        drift = dict(spread.configurations)
+        for k, name in enumerate(drift):
+            drift[name] = drift[name] + 0.2 * (k - 4)
+        narrow = assess(spread, GATE, HORIZON_NS).table[0].dsr_raw
+        wide = assess(replace(spread, configurations=drift), GATE, HORIZON_NS).table[0].dsr_raw
+        assert wide < narrow
+
+    def test_names_and_shapes_are_checked(self) -> None:
+        evidence = make_evidence()
+        for name, series in (("c0", np.zeros(1_950)), ("x", np.zeros(3)), ("x", np.full(1_950, np.nan))):
+            with pytest.raises(ValueError, match="configuration"):
+                replace(evidence, configurations={name: series}).validate()

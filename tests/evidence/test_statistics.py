@@ -10,6 +10,7 @@ from models.statistics import (
     expected_best_sharpe,
     lo_factor,
     mean_correlation,
+    minimum_track_record,
     newey_west_lags,
     overfitting_probability,
     probabilistic_sharpe,
@@ -149,3 +150,22 @@ class TestOverfitting:
             rank = stats.rankdata(outside.mean(axis=0) / outside.std(axis=0))[best] / 11
             below.append(rank <= 0.5)
         assert overfitting_probability(performance, blocks=6).probability == pytest.approx(np.mean(below))
+
+
+class TestMinimumTrackRecord:
+    def test_equals_the_worked_examples_of_bailey_and_lopez_de_prado_2012(self) -> None:
+        # SR 2 a year against 1 at 95 %: 2.73 years of daily Gaussian returns; 4.99 years of monthly ones that are as
+        # skewed and fat-tailed as those of the hedge funds there (-0.72 and 5.78).
+        daily = minimum_track_record(2 / math.sqrt(252), 1 / math.sqrt(252), 0.0, 3.0)
+        assert daily / 252 == pytest.approx(2.73, abs=0.005)
+        monthly = minimum_track_record(2 / math.sqrt(12), 1 / math.sqrt(12), -0.72, 5.78)
+        assert monthly / 12 == pytest.approx(4.99, abs=0.005)
+
+    def test_is_where_the_probabilistic_sharpe_ratio_reaches_the_confidence(self) -> None:
+        needed = minimum_track_record(0.08, 0.01, -0.5, 6.0, confidence=0.9)
+        assert probabilistic_sharpe(0.08, 0.01, math.ceil(needed), -0.5, 6.0) >= 0.9
+        assert probabilistic_sharpe(0.08, 0.01, math.floor(needed), -0.5, 6.0) <= 0.9
+
+    def test_no_record_is_long_enough_for_a_ratio_that_is_not_above(self) -> None:
+        assert minimum_track_record(0.1, 0.1, 0.0, 3.0) == math.inf
+        assert math.isnan(minimum_track_record(math.nan, 0.0, 0.0, 3.0))
