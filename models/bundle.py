@@ -195,6 +195,8 @@ class PredictorState(NamedTuple):
 class BundlePredictor:
     """The one inference path (P7): a fold over rows that gives quantised probabilities and an edge for each.
 
+    On a row unlike those of the training window the edge is made smaller, down to nothing (``features.fitted.anomaly``):
+    whoever trades by the edge then bets less or not at all, in backtest, paper and live alike. Probabilities stay.
     A row at a time and a session at once give the same bits, so backtest, paper and live see the same forecasts.
     """
 
@@ -255,7 +257,10 @@ class BundlePredictor:
         model, raw = self.model.step(state.model, rows)
         probabilities = quantise(raw)
         up_less_down = probabilities[:, 2].astype(np.float64) - probabilities[:, 0].astype(np.float64)
-        return PredictorState(design, model), probabilities, quantise(up_less_down * self._scale[places])
+        edge = up_less_down * self._scale[places]
+        if rows.share_of_bet is not None:
+            edge *= rows.share_of_bet
+        return PredictorState(design, model), probabilities, quantise(edge)
 
     def instrument_places(self, instrument_id: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
         """Return the positions of instruments in the bundle's arrays.

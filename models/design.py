@@ -1,4 +1,4 @@
-"""From raw feature rows to the matrix that models see: scaler, filtered regimes, Hawkes intensities, instruments.
+"""From raw feature rows to the matrix that models see: scaler, fitted features of every kind, instruments.
 
 The parameters are fitted inside each fold and travel in the bundle (R8). ``design_step`` is one fold over rows: a row
 at a time or a session at once give the same bits.
@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from features.aggressors import KIND_NAMES
 from features.dataset import Dataset
+from features.fitted.anomaly import AnomalyParams, throttle
+from features.fitted.catalog import FITTED, INTENSITY_COLUMNS
+from features.fitted.family import FittedParams, RowBatch
 from features.fitted.hawkes_intensity import HawkesParams, count_columns, intensities
 from features.fitted.params import FitWindow, params_hash
 from features.fitted.regimes import RegimeParams, RegimeState, filter_regimes, init_regimes
@@ -24,11 +26,6 @@ CLIP: Final = 8.0
 """Standardised values are cut at ± this many deviations."""
 MIN_ROWS: Final = 30
 """Known values below which an instrument's own mean and deviation give way to the pooled ones."""
-INTENSITY_COLUMNS: Final = (
-    *(f"hawkes_log_{kind}" for kind in KIND_NAMES),
-    "hawkes_trade_contrast",
-    "hawkes_mid_contrast",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +42,10 @@ class DesignParams:
         Training mean and deviation of :data:`INTENSITY_COLUMNS`.
     session_open_ns, session_length_ns : int
         The last training session, for rows whose session is not stated.
+    members : tuple of (name, params)
+        Members of :data:`features.fitted.catalog.FITTED`, in its order.
+    member_centre, member_scale : float64 arrays, shape (I, C)
+        Training mean and deviation of their C columns.
     """
 
     symbols: tuple[str, ...]
@@ -55,6 +56,19 @@ class DesignParams:
     intensity_scale: npt.NDArray[np.float64]
     session_open_ns: int
     session_length_ns: int
+    members: tuple[tuple[str, FittedParams], ...]
+    member_centre: npt.NDArray[np.float64]
+    member_scale: npt.NDArray[np.float64]
+
+    @property
+    def anomaly(self) -> AnomalyParams | None:
+        """The anomaly score's parameters, None where the model does without."""
+        return next((params for _, params in self.members if isinstance(params, AnomalyParams)), None)
+
+    @property
+    def member_columns(self) -> tuple[str, ...]:
+        """Names of the members' columns."""
+        return tuple(name for _, params in self.members for name in params.columns)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -64,14 +78,20 @@ class DesignParams:
             names += [f"regime_{k}" for k in range(self.regimes.states)]
         if self.hawkes is not None:
             names += INTENSITY_COLUMNS
-        return (*names, *(f"is_{symbol}" for symbol in self.symbols))
+        return (*names, *self.member_columns, *(f"is_{symbol}" for symbol in self.symbols))
 
     @property
     def sha256(self) -> str:
         """Hash of everything that decides what a column means and how it is computed."""
         parts = [self.scaler.sha256, *(p.sha256 if p is not None else None for p in (self.regimes, self.hawkes))]
-        specification = [list(self.symbols), parts, CLIP]
-        return params_hash("design", specification, {"centre": self.intensity_centre, "scale": self.intensity_scale})
+        specification = [list(self.symbols), parts, CLIP, [(name, params.sha256) for name, params in self.members]]
+        arrays = {
+            "centre": self.intensity_centre,
+            "scale": self.intensity_scale,
+            "member_centre": self.member_centre,
+            "member_scale": self.member_scale,
+        }
+        return params_hash("design", specification, arrays)
 
 
 class DesignState(NamedTuple):
@@ -127,9 +147,30 @@ def design_step(
         scaled = np.empty(columns.shape, dtype=np.float32)
         _scale(columns, instrument, params.intensity_centre, params.intensity_scale, CLIP, scaled)
         parts.append(scaled)
+    share_of_bet = None
+    if params.members:
+        columns = member_columns(params, state, instrument, ts_recv, raw)
+        scaled = np.empty(columns.shape, dtype=np.float32)
+        _scale(columns, instrument, params.member_centre, params.member_scale, CLIP, scaled)
+        parts.append(scaled)
+        if params.anomaly is not None:
+            score = columns[:, params.member_columns.index(params.anomaly.columns[0])]
+            share_of_bet = throttle(score, params.anomaly.threshold[instrument])
     parts.append(np.eye(len(params.symbols), dtype=np.float32)[instrument])
     x = np.concatenate(parts, axis=1)
-    return state, DesignRows(params.scaler.columns, params.columns, ts_recv, instrument, raw, x, matured)
+    return state, DesignRows(params.scaler.columns, params.columns, ts_recv, instrument, raw, x, matured, share_of_bet)
+
+
+def member_columns(
+    params: DesignParams,
+    state: DesignState,
+    instrument: npt.NDArray[np.int64],
+    ts_recv: npt.NDArray[np.int64],
+    raw: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float64]:
+    """Return the members' columns before scaling, shape (n, C), in their own units; NaN where a row does not say."""
+    batch = RowBatch(instrument, _elapsed_share(params, state, ts_recv), raw)
+    return np.concatenate([member.step(batch) for _, member in params.members], axis=1)
 
 
 def intensity_columns(
@@ -181,7 +222,7 @@ def _scale(
         k = instrument[n]
         for f in range(values.shape[1]):
             z = 0.0
-            if scale[k, f] > 0.0:
+            if scale[k, f] > 0.0 and not np.isnan(values[n, f]):
                 z = (values[n, f] - centre[k, f]) / scale[k, f]
             out[n, f] = np.float32(min(max(z, -clip), clip))
 
@@ -247,6 +288,13 @@ def design_arrays(params: DesignParams) -> tuple[dict[str, npt.NDArray[Any]], di
         arrays["hawkes.baseline"] = params.hawkes.baseline
         arrays["hawkes.excitation"] = params.hawkes.excitation
         config["hawkes"] = list(params.hawkes.decays_per_s)
+    config["members"] = {}
+    for name, member in params.members:
+        own, description = member.to_arrays()
+        arrays |= {f"{name}.{key}": value for key, value in own.items()}
+        config["members"][name] = {"sha256": member.sha256, **description}
+    if params.members:
+        arrays |= {"members.centre": params.member_centre, "members.scale": params.member_scale}
     return arrays, config
 
 
@@ -262,6 +310,12 @@ def design_from_arrays(arrays: dict[str, npt.NDArray[Any]], config: dict[str, An
     scaler = ScalerParams(
         tuple(config["columns"]), arrays["scaler.centre"], arrays["scaler.scale"], config["clip"], window
     )
+    members = []
+    for name, member in FITTED.items():
+        if name in config["members"]:
+            own = {key.removeprefix(f"{name}."): value for key, value in arrays.items() if key.startswith(f"{name}.")}
+            members.append((name, member.restore(own, config["members"][name], window)))
+    none = np.zeros((len(config["symbols"]), 0))
     return DesignParams(
         tuple(config["symbols"]),
         scaler,
@@ -269,5 +323,9 @@ def design_from_arrays(arrays: dict[str, npt.NDArray[Any]], config: dict[str, An
         hawkes,
         arrays["intensity.centre"],
         arrays["intensity.scale"],
-        *config["session"],
+        int(config["session"][0]),
+        int(config["session"][1]),
+        tuple(members),
+        arrays.get("members.centre", none),
+        arrays.get("members.scale", none),
     )

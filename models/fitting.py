@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features.dataset import Dataset
+from features.fitted.catalog import FITTED, INTENSITY_COLUMNS
+from features.fitted.family import FittedFeature, FittedParams
 from features.fitted.hawkes_intensity import HawkesParams, count_columns
 from features.fitted.params import FitWindow
 from features.fitted.regimes import RegimeParams
@@ -24,12 +26,12 @@ from marketdata.paths import DataRoot
 from marketdata.settings import Settings
 from models.design import (
     CLIP,
-    INTENSITY_COLUMNS,
     DesignParams,
     centre_and_scale,
     fit_scaler,
     init_design,
     intensity_columns,
+    member_columns,
 )
 from models.forecaster import Part, session_slices
 from models.hawkes import fit_hawkes
@@ -88,6 +90,11 @@ def fit_design(
     last = train.sessions[int(train.session[-1])]
     count = len(train.instruments)
     blank = np.zeros((2, count, len(INTENSITY_COLUMNS)))
+    members = []
+    for name, member in FITTED.items():
+        fitted = _member(root, member, train, places, window, seed, rows_stamp) if name in parts else None
+        if fitted is not None:
+            members.append((name, fitted))
     params = DesignParams(
         tuple(item.symbol for item in train.instruments),
         scaler,
@@ -97,9 +104,14 @@ def fit_design(
         blank[1],
         last.open_ns,
         last.close_ns - last.open_ns,
+        tuple(members),
+        np.zeros((count, 0)),
+        np.zeros((count, 0)),
     )
     if hawkes is not None:
         params = _with_intensity_scale(params, train, places)
+    if members:
+        params = _with_member_scale(params, train, places)
     return params, findings
 
 
@@ -121,6 +133,26 @@ def _regimes(
 
     arrays, config = _once(root, "regimes", stamp, seed, fit)
     return RegimeParams(tuple(config["columns"]), **arrays, window=window) if config["columns"] else None
+
+
+def _member(
+    root: DataRoot,
+    member: FittedFeature,
+    train: Dataset,
+    places: npt.NDArray[np.int64],
+    window: FitWindow,
+    seed: int,
+    stamp: str,
+) -> FittedParams | None:
+    def fit() -> Found:
+        params = member.fit(train, places, window)
+        if params is None:
+            return {}, {}
+        arrays, config = params.to_arrays()
+        return arrays, {"params": config}
+
+    arrays, config = _once(root, member.name, stamp, seed, fit)
+    return member.restore(arrays, config["params"], window) if config else None
 
 
 def _hawkes(
@@ -178,6 +210,17 @@ def _with_intensity_scale(params: DesignParams, train: Dataset, places: npt.NDAr
         parts.append(intensity_columns(params, state, places[cut], train.ts_recv[cut], train.x[cut]))
     centre, scale = centre_and_scale(np.concatenate(parts), places, len(train.instruments))
     return replace(params, intensity_centre=centre, intensity_scale=scale)
+
+
+def _with_member_scale(params: DesignParams, train: Dataset, places: npt.NDArray[np.int64]) -> DesignParams:
+    """Return the design with the members' columns' own means and deviations over the training rows."""
+    parts = []
+    for begin, end in session_slices(train.session.astype(np.int64)):
+        state = init_design(params, train.sessions[int(train.session[begin])])
+        cut = slice(begin, end)
+        parts.append(member_columns(params, state, places[cut], train.ts_recv[cut], train.x[cut]))
+    centre, scale = centre_and_scale(np.concatenate(parts), places, len(train.instruments))
+    return replace(params, member_centre=centre, member_scale=scale)
 
 
 def _once(root: DataRoot, kind: str, stamp: str, seed: int, fit: Callable[[], Found]) -> Found:

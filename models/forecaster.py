@@ -9,7 +9,7 @@ batched form that training uses for its inner scores; it agrees with ``step`` wi
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,10 @@ CLASSES: Final = ("down", "flat", "up")
 Float64 = npt.NDArray[np.float64]
 Arrays = Mapping[str, npt.NDArray[Any]]
 Role = Literal["baseline", "candidate"]
-Part = Literal["regimes", "hawkes"]
+Part = Literal["regimes", "hawkes", "microprice", "integrated_ofi", "volume_curve", "anomaly"]
+
+EVERY_PART: Final[tuple[Part, ...]] = get_args(Part)
+"""All fitted features: what the candidates on every column see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class DesignRows:
     matured : int8 array, shape (n,)
         The instrument's last label that was known at ``ts_recv``; ``LABEL_MISSING`` where there is none, and always in
         live use, where labels do not exist: only the persistence baseline reads it.
+    share_of_bet : float64 array, shape (n,), or None
+        What the anomaly score leaves of a bet on the row, 0 to 1; None where the design has no such score.
     """
 
     raw_columns: tuple[str, ...]
@@ -52,6 +57,7 @@ class DesignRows:
     raw: npt.NDArray[np.float32]
     x: npt.NDArray[np.float32]
     matured: npt.NDArray[np.int8]
+    share_of_bet: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.ts_recv)
@@ -65,6 +71,7 @@ class DesignRows:
             raw=self.raw[rows],
             x=self.x[rows],
             matured=self.matured[rows],
+            share_of_bet=None if self.share_of_bet is None else self.share_of_bet[rows],
         )
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from marketdata.clock import NS_PER_S
 from marketdata.settings import TrainingSettings
-from models.forecaster import DesignRows, Float64, Part, Role, TrainingBlock, Weights
+from models.forecaster import EVERY_PART, DesignRows, Float64, Part, Role, TrainingBlock, Weights
 from models.graph_kernel import GraphArrays, graph_rows
 from models.networks import Logits, budget_hyperparameters, fit_network, forecast_network
 
@@ -140,7 +140,7 @@ class GraphForecaster:
 
     name: str = "gnn"
     role: Role = "candidate"
-    parts: tuple[Part, ...] = ("regimes", "hawkes")
+    parts: tuple[Part, ...] = EVERY_PART
     width: int = 32
     heads: int = 2
     dropout: float = 0.1

@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from features.fitted.catalog import INTENSITY_COLUMNS
 from features.fitted.hawkes_intensity import HawkesParams
 from features.fitted.params import FitWindow
 from marketdata.settings import TrainingSettings
-from models.design import INTENSITY_COLUMNS
 from models.forecaster import Part, Role, TrainingBlock, Weights
 from models.hawkes_likelihood import (
     KINDS,
@@ -232,7 +232,7 @@ class HawkesForecaster:
 
     name: str = "hawkes"
     role: Role = "candidate"
-    parts: tuple[Part, ...] = ("hawkes",)
+    parts: tuple[Part, ...] = ("hawkes", "anomaly")
     penalty: float = 1e-4
 
     def hyperparameters(self, training: TrainingSettings) -> dict[str, Any]:

@@ -173,7 +173,7 @@ class RegimeForecaster:
 
     name: str = "hmm"
     role: Role = "candidate"
-    parts: tuple[Part, ...] = ("regimes",)
+    parts: tuple[Part, ...] = ("regimes", "anomaly")
     penalty: float = 1e-3
 
     def hyperparameters(self, training: TrainingSettings) -> dict[str, Any]:

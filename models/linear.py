@@ -13,7 +13,7 @@ from numba import njit
 
 from marketdata.settings import TrainingSettings
 from models.evaluation import score
-from models.forecaster import DesignRows, Float64, NoState, Part, Role, TrainingBlock, Weights
+from models.forecaster import EVERY_PART, DesignRows, Float64, NoState, Part, Role, TrainingBlock, Weights
 
 ABSENT_LOG_ODDS = -12.0
 """Log odds of a class that never came in training: improbable, never impossible."""
@@ -150,7 +150,7 @@ class LinearForecaster:
 
     name: str = "linear"
     role: Role = "candidate"
-    parts: tuple[Part, ...] = ("regimes", "hawkes")
+    parts: tuple[Part, ...] = EVERY_PART
     penalty: float = 2e-3
 
     def hyperparameters(self, training: TrainingSettings) -> dict[str, Any]:

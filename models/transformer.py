@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from marketdata.settings import TrainingSettings
 from models.encoder_kernel import EncoderArrays, encoder_rows
-from models.forecaster import DesignRows, Float64, Part, Role, TrainingBlock, Weights
+from models.forecaster import EVERY_PART, DesignRows, Float64, Part, Role, TrainingBlock, Weights
 from models.networks import Logits, budget_hyperparameters, fit_network, forecast_network
 
 BATCH: Final = 1024
@@ -139,7 +139,7 @@ class TransformerForecaster:
 
     name: str = "transformer"
     role: Role = "candidate"
-    parts: tuple[Part, ...] = ("regimes", "hawkes")
+    parts: tuple[Part, ...] = EVERY_PART
     width: int = 32
     layers: int = 1
     heads: int = 2

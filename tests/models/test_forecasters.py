@@ -142,13 +142,28 @@ def test_models_that_see_the_imbalance_learn_what_it_does(world, name):
     assert edge[y == 1].mean() > edge[y == 0].mean() > edge[y == -1].mean()
 
 
-def test_edges_are_the_forecast_times_the_instruments_mean_move(world):
+def test_edges_are_the_forecast_times_the_instruments_mean_move_less_what_the_anomaly_score_takes(world):
     bundle, data = world.bundles["linear"], world.dataset
     made = forecast_rows(bundle, data, world.fold.test)
     scale = bundle.move_scale_units[made["instrument_id"]]
-    assert made["edge_units"] == pytest.approx((made["p_up"] - made["p_down"]) * scale, abs=2e-6)
+    left = design_rows(world, bundle).share_of_bet
+    assert 0 < (left < 1).sum() < 0.02 * len(left)
+    assert made["edge_units"] == pytest.approx((made["p_up"] - made["p_down"]) * scale * left, abs=2e-6)
     assert bundle.move_scale_units == pytest.approx([3.0, 3.0, 3.0], abs=0.05)
     assert (made["due_ns"] - made["ts_recv"] == world.settings.latency.inference_ns).all()
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_a_row_unlike_all_of_the_training_window_is_forecast_but_not_bet_on(world, name):
+    bundle, data = world.bundles[name], world.dataset
+    predictor, row = BundlePredictor(bundle), int(world.fold.test[5])
+    x = np.nan_to_num(data.x[row])
+    state = predictor.init(data.sessions[3])
+    usual = predictor.step(copy_state(state), int(data.instrument_id[row]), int(data.ts_recv[row]), x)
+    broken = predictor.step(copy_state(state), int(data.instrument_id[row]), int(data.ts_recv[row]), x * 40.0 - 30.0)
+    assert usual[2] != 0
+    assert broken[2] == 0
+    assert broken[1].sum() == pytest.approx(1.0, abs=1e-5)
 
 
 def test_other_features_instruments_widths_and_bytes_are_refused(world, tmp_path):

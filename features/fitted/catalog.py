@@ -1,0 +1,48 @@
+"""The catalogue of fitted features, written out: which members there are and which columns they make."""
+
+from typing import Final
+
+from features.aggressors import KIND_NAMES
+from features.catalog import BMM_2015, FeatureEntry
+from features.fitted.anomaly import Anomaly
+from features.fitted.family import FittedFeature
+from features.fitted.integrated_ofi import IntegratedOfi
+from features.fitted.microprice import MicroPrice
+from features.fitted.volume_curve import VolumeCurve
+from features.spec import forget_ns
+from marketdata.settings import Settings
+
+FITTED: Final[dict[str, FittedFeature]] = {
+    member.name: member for member in (MicroPrice(), IntegratedOfi(), VolumeCurve(), Anomaly())
+}
+"""Members that look at a row alone, by name, in the order of their columns in a design."""
+
+INTENSITY_COLUMNS: Final = (
+    *(f"hawkes_log_{kind}" for kind in KIND_NAMES),
+    "hawkes_trade_contrast",
+    "hawkes_mid_contrast",
+)
+"""Columns made of the Hawkes intensities."""
+
+REGIMES: Final = 3
+"""Regimes that the hidden Markov model tells apart."""
+
+HAMILTON_1989: Final = "Hamilton (1989). A new approach to nonstationary time series. Econometrica 57(2)."
+
+
+def fitted_catalogue(settings: Settings) -> tuple[FeatureEntry, ...]:
+    """Return one entry a fitted column, in the order in which a design with every part holds them."""
+    windows = settings.sampling.windows_ns
+    lag = max(forget_ns(decay) for decay in settings.sampling.decays_per_s)
+    text = "P(regime {} | rows up to here): forward filter of a fitted Gaussian hidden Markov model, less 1/{}"
+    entries = [
+        FeatureEntry(f"regime_{k}", "1", text.format(k, REGIMES), HAMILTON_1989, 0, windows[-1], False)
+        for k in range(REGIMES)
+    ]
+    for name in INTENSITY_COLUMNS:
+        words = name.removeprefix("hawkes_").replace("_", " ")
+        formula = f"{words}: fitted baseline at this time of day + Σ α β S of the decayed counts"
+        entries.append(FeatureEntry(name, "log 1/s" if "log" in name else "1", formula, BMM_2015, lag, lag, False))
+    for member in FITTED.values():
+        entries += member.entries(windows)
+    return tuple(entries)
