@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from marketdata.clock import NS_PER_MS, NS_PER_S, Calendar
 from marketdata.instruments import Instrument
@@ -62,9 +62,15 @@ class SamplingSettings(_Section):
 
 
 class LabelSettings(_Section):
-    """The executable label: mid at ``ts_recv + latency + horizon`` minus mid at ``ts_recv + latency``."""
+    """What a label is; ``executable``: mid at ``ts_recv + latency + horizon`` minus mid at ``ts_recv + latency``."""
 
+    form: Literal["executable", "events", "anchored", "smoothed", "next_move", "triple_barrier", "volatility"] = "executable"
+    """Which label the night trains on; the anchored and the smoothed one are for comparison, because nobody can trade them."""
     horizon_ns: int = Field(default=10 * NS_PER_S, gt=0)
+    horizon_events: int = Field(default=100, ge=1)
+    """Event groups after the arrival at which the ``events`` form ends."""
+    barrier_thresholds: float = Field(default=2.0, gt=0)
+    """Distance of the triple barrier's sides from the mid, in half spreads plus fee."""
     max_gap_ns: int = Field(default=60 * NS_PER_S, gt=0)
     """A quote older than this is no quote: the label is NaN across the gap."""
 
@@ -108,8 +114,12 @@ class TrainingSettings(_Section):
 
 
 class StrategySettings(_Section):
-    """The taker strategy that trades a forecast; the same parameters in backtest, paper and live."""
+    """The strategy that trades a forecast; the same parameters in backtest, paper and live."""
 
+    name: str = Field(default="taker", min_length=1)
+    """As ``flowsense strategies list`` has it, or ``path.py:name``. A night's gate and band always judge forecasts by the taker."""
+    parameters: tuple[str, ...] = ()
+    """Of a strategy other than the taker, as ``name=value``."""
     max_position_lots: int = Field(default=5, ge=1)
     order_lots: int = Field(default=1, ge=1)
     edge_margin: float = Field(default=0.25, ge=0)
@@ -132,6 +142,37 @@ class RiskSettings(_Section):
     recover_margin: float = Field(default=0.02, gt=0)
     recover_ns: int = Field(default=1_800 * NS_PER_S, gt=0)
     on_halt: Literal["flatten", "hold"] = "flatten"
+    max_notional: float | None = Field(default=None, gt=0)
+    """Quote currency: gross value of all positions at their worst; None: no limit."""
+    margin_rate: float = Field(default=0.0, ge=0, le=1)
+    """Share of a position's value that it binds as margin; 0: none."""
+    cash_reserve: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the session's opening equity that is never bound as margin."""
+    confidence_floor: float = Field(default=0.0, ge=0, le=1)
+    confidence_full: float = Field(default=0.0, ge=0, le=1)
+    """Forecast probability of an order's direction at which nothing is sent, and from which on ``max_order_lots`` may be; in
+    between the largest order grows in proportion. 0 and 0: sizes do not depend on it."""
+    stop_loss_bps: float | None = Field(default=None, gt=0)
+    """Basis points of the entry's value at which a position is closed; None: no stop."""
+    trailing_stop_bps: float | None = Field(default=None, gt=0)
+    """Basis points below the best mark since the entry at which a position is closed; None: no stop."""
+    stop_cooldown_ns: int = Field(default=60 * NS_PER_S, ge=0)
+    """How long a stop keeps new positions of the instrument out, from when it is flat."""
+    anomaly_threshold: float | None = Field(default=None, ge=0)
+    """Anomaly score of an instrument from which on its orders are throttled; None: never."""
+    anomaly_size_scale: float = Field(default=0.5, ge=0, le=1)
+    anomaly_rate_scale: float = Field(default=0.5, ge=0, le=1)
+    """Shares of an order's size and of the order rate that pass while they are."""
+    dead_man_ns: int = Field(default=0, ge=0)
+    """Longest silence between heartbeats before everything that rests is cancelled; 0: no heartbeats are expected."""
+
+    @model_validator(mode="after")
+    def _confidence_grows(self) -> "RiskSettings":
+        if (self.confidence_floor, self.confidence_full) != (0, 0) and self.confidence_full <= self.confidence_floor:
+            raise ValueError("confidence_full must lie above confidence_floor")
+        if self.cash_reserve > 0 and self.margin_rate == 0:
+            raise ValueError("a cash_reserve needs a margin_rate above 0: without margin no cash is ever bound")
+        return self
 
 
 class ShabbatSettings(_Section):

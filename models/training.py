@@ -130,7 +130,11 @@ def fit_bundle(
         instrument_ids=tuple(item.instrument_id for item in dataset.instruments),
         symbols=tuple(item.symbol for item in dataset.instruments),
         memory_ns=dataset.memory_ns,
-        label={"horizon_ns": dataset.horizon_ns, "to_venue_ns": settings.latency.to_venue_ns},
+        label={
+            "form": settings.label.form,
+            "horizon_ns": dataset.horizon_ns,
+            "to_venue_ns": settings.latency.to_venue_ns,
+        },
         inference_ns=settings.latency.inference_ns,
         window={
             "first_ns": span.start_ns,

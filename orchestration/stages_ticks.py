@@ -85,12 +85,12 @@ def feature_rows(context: StageContext) -> Produced:
 
 
 def labels(context: StageContext) -> Produced:
-    """Return the executable label of every feature row.
+    """Return the label of every feature row, in the form that the settings choose.
 
     Where the market never closes, a window that reaches beyond midnight is followed into the next sessions as far as the source
     has them.
     """
-    from features.labels import executable_labels
+    from features.labels import label_spec, make_labels
     from features.rows import FeatureRows
     from marketdata.suites import run_suite
     from marketdata.validation import audit_labels
@@ -105,11 +105,17 @@ def labels(context: StageContext) -> Produced:
             days = -(-reach // NS_PER_DAY)
             found = np.concatenate([found, *neighbours(context, range(1, days + 1))])
             session = replace(session, close_ns=session.close_ns + days * NS_PER_DAY)
-        frame = executable_labels(rows, found, instrument, settings.label, settings.latency, session)
+        spec = label_spec(settings.label, settings.latency)
+        frame = make_labels(spec, rows, found, instrument, session)
     with stopwatch.part(stopwatch.QUALITY):
         checks, bad = audit_labels(frame, rows)
         suite_checks, result = run_suite("labels", frame, settings)
-    extra = {**_parents(context, "feature_rows", "events"), "suite": result}
+    extra = {
+        **_parents(context, "feature_rows", "events"),
+        "form": spec.form,
+        "label": spec.fingerprint,
+        "suite": result,
+    }
     return Produced(frame, len(rows.keys), [*checks, *suite_checks], bad, extra)
 
 

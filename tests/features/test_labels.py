@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from features.dataset import LABEL_MISSING, NEVER_KNOWN
-from features.labels import LABEL_SCHEMA, anchored_labels, executable_labels, smoothed_labels
+from features.labels import LABEL_SCHEMA, executable_labels
 from features.pipeline import FeaturePipeline
 from features.rows import FeatureRows
 from marketdata.book import empty_book, fold_best
@@ -139,14 +139,3 @@ def test_an_instrument_without_a_book_has_rows_and_no_labels(tape: EventArray) -
     assert found.height == len(rows.keys) > 0
     assert (found["y"] == LABEL_MISSING).all()
     assert found["entry_ask_lots"].sum() == 0
-
-
-def test_the_smoothed_label_repeats_itself_more_than_the_anchored_one(tape: EventArray) -> None:
-    rows = _rows(tape)
-    threshold = np.full(len(rows.keys), 5.0)
-    agree = []
-    for form in (anchored_labels, smoothed_labels):
-        y = form(rows, tape, LABEL, SESSION, threshold)["y"].to_numpy()
-        known = (y[1:] != LABEL_MISSING) & (y[:-1] != LABEL_MISSING)
-        agree.append((y[1:] == y[:-1])[known].mean())
-    assert agree[1] > agree[0]
