@@ -24,6 +24,7 @@ from serving.heartbeat import write_heartbeat
 from serving.instructions import Instruction, log_file, read_instructions
 from serving.ledger_store import LedgerStore
 from serving.live_session import LiveSession, OnNewChampion
+from serving.publishing import BusPublisher
 from serving.resuming import LIVE_PREFIX
 
 LOG: Final = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class LiveTrader:
         What happens to positions when the champion changes within a session.
     say : callable
         Gets every line for a person.
+    publisher : BusPublisher, optional
+        Gets order flow, forecasts and fills for the bus.
     """
 
     root: DataRoot
@@ -55,6 +58,7 @@ class LiveTrader:
     allow_shadow: bool = True
     on_new_champion: OnNewChampion = "flatten"
     say: Callable[[str], None] = LOG.info
+    publisher: BusPublisher | None = None
     _session: LiveSession | None = None
     _reason: str = ""
     _given: list[Instruction] = field(default_factory=list)
@@ -68,7 +72,7 @@ class LiveTrader:
         """Take one item of the stream."""
         if isinstance(item, SessionStart):
             self.close("stopped")
-            self._session = LiveSession(self.root, self.settings, item.session, self.say)
+            self._session = LiveSession(self.root, self.settings, item.session, self.say, self.publisher)
             self.say(f"session {item.date} begins")
             self.look()
         elif isinstance(item, SessionEnd):
@@ -108,6 +112,8 @@ class LiveTrader:
         if self._session is not None:
             self._session.keep_account()
         facts = self._session.facts() if self._session is not None else {"mode": None, "session": None}
+        if self.publisher is not None:
+            facts |= self.publisher.facts()
         banner = BANNERS.get(str(facts["mode"]), "NOT TRADING")
         write_heartbeat(self.root, {**facts, "banner": banner, "reason": self._reason, "stream_connected": connected})
 
@@ -156,6 +162,7 @@ def run_live(
     stop: threading.Event | None = None,
     say: Callable[[str], None] = LOG.info,
     open_stream: Callable[[], Iterable[StreamItem]] | None = None,
+    publisher: BusPublisher | None = None,
 ) -> None:
     """Trade the live stream on paper until ``stop`` is set.
 
@@ -174,10 +181,12 @@ def run_live(
         Set by the caller's signal handler; when it is set the session's files are closed before this returns.
     open_stream : callable, optional
         Opens the stream in place of the socket.
+    publisher : BusPublisher, optional
+        Gets order flow, forecasts and fills for the bus; closed when this returns.
     """
     settings = settings or root.settings()
     stop = stop or threading.Event()
-    trader = LiveTrader(root, settings, allow_shadow, on_new_champion, say)
+    trader = LiveTrader(root, settings, allow_shadow, on_new_champion, say, publisher)
     ledger = LedgerStore(root.ledger_database, {})
     ledger.mark_interrupted(LIVE_PREFIX)
     ledger.close()
@@ -206,3 +215,5 @@ def run_live(
         reader.stop()
         trader.close("stopped")
         trader.beat(connected=False)
+        if publisher is not None:
+            publisher.close()

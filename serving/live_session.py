@@ -20,8 +20,9 @@ from serving.checkpoints import CheckpointError
 from serving.executor import BANNERS, Mode, PaperExecutor, Sinks
 from serving.instructions import Instruction, as_controls, standing
 from serving.ledger_store import LedgerSession, LedgerStore
+from serving.publishing import BusPublisher, SessionRecords
 from serving.resuming import LIVE_PREFIX, Overlap, Place, forget, forget_other_days, interrupted, keep, resume
-from serving.session_files import SessionFacts, SessionFiles
+from serving.session_files import SessionFacts, SessionFiles, read_rows
 from trading.controls import ControlArray
 from trading.journal import FILL
 
@@ -63,10 +64,21 @@ class LiveSession:
         What is traded.
     say : callable
         Gets every line for a person.
+    publisher : BusPublisher, optional
+        Gets order flow, forecasts and fills.
     """
 
-    def __init__(self, root: DataRoot, settings: Settings, session: Session, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        root: DataRoot,
+        settings: Settings,
+        session: Session,
+        say: Callable[[str], None],
+        publisher: BusPublisher | None = None,
+    ) -> None:
         self._root, self._settings, self._say = root, settings, say
+        self._publisher = publisher
+        self._records: SessionRecords | None = None
         self.session = session
         self._batches: list[EventBatch] = []
         self._executor: PaperExecutor | None = None
@@ -244,6 +256,20 @@ class LiveSession:
         step = executor.step(events, watermark_ns, controls, trade=trade)
         self._place.moved(events, before, executor.watermark_ns)
         self._place.fills += int((step.journal["kind"] == FILL).sum())
+        if self._publisher is not None and trade:
+            self._publisher.put(list(self._bus_records(executor, len(step.journal)).records(step)))
+
+    def _bus_records(self, executor: PaperExecutor, fresh_rows: int) -> SessionRecords:
+        """Return what makes this executor's records, with the holdings of the rows before the latest ``fresh_rows``."""
+        session_id, bundle = executor.sinks.session_id, executor.bundle
+        if self._records is None or (self._records.session_id, self._records.bundle) != (session_id, bundle):
+            assembler = executor.predictor.assembler
+            made = SessionRecords(self._settings, assembler.spec.columns, assembler.fingerprint, bundle, session_id)
+            if executor.sinks.files is not None:
+                before = read_rows(executor.sinks.files.folder)
+                list(made.trades(before[: len(before) - fresh_rows]))
+            self._records = made
+        return self._records
 
     def _tell(self, instructions: Sequence[Instruction]) -> None:
         """Let the engine know of instructions with its next step."""

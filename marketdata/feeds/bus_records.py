@@ -78,8 +78,8 @@ class OrderFlow(msgspec.Struct, tag="order_flow", frozen=True):
     Attributes
     ----------
     window_ns : int
-    ofi_lots : float
-        Order flow imbalance at the best quotes (W1).
+    ofi : float
+        Order flow imbalance at the best quotes (W1) over the mean lots of a level in the window.
     toxicity : float
         Volume-synchronised probability of informed trading, or the measure named in ``toxicity_kind`` (W3).
     spread_ticks : float
@@ -90,7 +90,7 @@ class OrderFlow(msgspec.Struct, tag="order_flow", frozen=True):
     ts_recv: int
     sequence: int
     window_ns: int
-    ofi_lots: float
+    ofi: float
     toxicity: float
     toxicity_kind: str
     spread_ticks: float
@@ -116,16 +116,19 @@ class TradeRecord(msgspec.Struct, tag="trade", frozen=True):
 
     Attributes
     ----------
+    session_id : str
+        Our session, in which order and fill ids count.
     side : int
         Ours: 1 bought, −1 sold.
     fee_nanos, pnl_nanos : int
-        1e-9 of the quote currency; profit is what this fill realised.
+        1e-9 of the quote currency; profit is what this fill realised against the average cost of what it closed, less its fee.
     """
 
     symbol: str
     ts_event: int
     ts_recv: int
     sequence: int
+    session_id: str
     order_id: int
     fill_id: int
     side: int
@@ -181,7 +184,7 @@ def topic_of(record: Record) -> str:
 def key_of(record: OrderFlow | Prediction | TradeRecord | Ticks) -> bytes:
     """Return a record's key."""
     if isinstance(record, TradeRecord):
-        return f"{record.symbol}/{record.fill_id}".encode()
+        return f"{record.symbol}/{record.session_id}/{record.fill_id}".encode()
     return record.symbol.encode()
 
 

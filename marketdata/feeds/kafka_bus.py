@@ -99,6 +99,7 @@ class KafkaBus:
         self._watermark_sent_ns = self._last_ns = NEVER
         self._run = self._clock.wall_ns()
         self.delivered = 0
+        self.failed = 0
 
     def publish(self, record: OrderFlow | Prediction | TradeRecord | Ticks) -> None:
         """Hand a record over; it is sent soon, in order with the instrument's others.
@@ -206,6 +207,7 @@ class KafkaBus:
         if error is None:
             self.delivered += 1
         else:
+            self.failed += 1
             self._failures.append(f"{message.topic()}[{message.partition()}]: {error.str()}")
 
     def _raise_failures(self) -> None:

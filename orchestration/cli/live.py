@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +14,9 @@ from marketdata.paths import DataRoot
 from marketdata.settings import Settings, SettingsError
 from orchestration.cli.console import StageProgress, err, out
 from orchestration.cli.roots import chosen
+
+if TYPE_CHECKING:
+    from serving.publishing import BusPublisher
 
 HOST = "127.0.0.1"
 READY_WITHIN_S = 60.0
@@ -122,6 +125,9 @@ def trade(
     feed: Annotated[
         str, typer.Option(help="Paper: address of a feed in place of the stream, such as ring:live or kafka:HOST:PORT.")
     ] = "",
+    publish: Annotated[
+        str, typer.Option(help="Paper: kafka:HOST:PORT[,...] gets order flow, forecasts and fills (`flowsense bus`).")
+    ] = "",
     on_new_champion: Annotated[
         Literal["flatten", "hold"], typer.Option(help="Paper: positions when the champion changes within a session.")
     ] = "flatten",
@@ -160,6 +166,7 @@ def trade(
         host=HOST,
         port=port,
         open_stream=_opener(root, settings, feed) if feed else None,
+        publisher=_publisher(settings, publish, say) if publish else None,
         allow_shadow=shadow,
         on_new_champion=on_new_champion,
         stop=_stop_event(),
@@ -177,6 +184,18 @@ def _opener(root: DataRoot, settings: Settings, address: str) -> Callable[[], Fe
     if address.startswith(("ring:", "stream:")):
         return lambda: open_feed(address, context)
     return lambda: SessionFeed(open_feed(address, context), settings.market_calendar(), symbols)
+
+
+def _publisher(settings: Settings, address: str, say: Callable[[str], None]) -> "BusPublisher":
+    """Return what publishes a session to the brokers of an address."""
+    from marketdata.feeds.kafka_bus import KafkaBus
+    from serving.publishing import BusPublisher
+
+    kind, _, brokers = address.partition(":")
+    if kind != "kafka" or not brokers:
+        raise SettingsError(f"--publish {address}: not kafka:HOST:PORT")
+    symbols = {item.instrument_id: item.symbol for item in settings.instruments}
+    return BusPublisher(KafkaBus(brokers, symbols), say)
 
 
 def _stop_event() -> threading.Event:

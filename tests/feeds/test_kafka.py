@@ -190,7 +190,7 @@ def test_a_lost_record_is_a_gap_and_a_clear(brokers: str) -> None:
 RECORDS: list[Record] = [
     OrderFlow("COIN0", 1, 2, 3, 10_000_000_000, 1.5, 0.25, "vpin", 2.0),
     Prediction("COIN0", 1, 2, 4, 10_000_000_000, 0.2, 0.5, 0.3, "7", "abc"),
-    TradeRecord("COIN0", 1, 2, 5, 11, 12, 1, 100, 2, 30, -40),
+    TradeRecord("COIN0", 1, 2, 5, "day-1", 11, 12, 1, 100, 2, 30, -40),
     Ticks("COIN0", 1, 2, 6, 0, 1, some_events(3, 1).tolist()),
 ]
 
@@ -216,7 +216,7 @@ def test_the_four_topics_are_keyed_and_partitioned_by_instrument_and_trades_by_f
     for record in RECORDS:
         message = got[topic_of(record)]
         assert decode_record(message.value(), "here") == record
-        assert message.key() == (b"COIN0/12" if isinstance(record, TradeRecord) else b"COIN0")
+        assert message.key() == (b"COIN0/day-1/12" if isinstance(record, TradeRecord) else b"COIN0")
         assert key_of(record) == message.key()  # type: ignore[arg-type]  # as above
 
 
