@@ -108,6 +108,10 @@ class TrainingSettings(_Section):
     """Last part of the training rows held out, purged, for early stopping and the choice of the trading threshold."""
     seed: int = 11
     time_of_day_features: bool = True
+    feature_selection: Literal["none", "bh", "by"] = "none"
+    """Whether the linear model sees only the columns that are discoveries in its own training window, and how false ones
+    are controlled: Benjamini-Hochberg or Benjamini-Yekutieli."""
+    false_discovery_rate: float = Field(default=0.05, gt=0, lt=1)
     deep_row_cap: int = Field(default=60_000, ge=100)
     deep_steps: int = Field(default=300, ge=1)
     deep_batch: int = Field(default=256, ge=1)

@@ -4,7 +4,7 @@ Every other logit of the house (queue imbalance, time of day, Hawkes, regimes) i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numba import njit
 from marketdata.settings import TrainingSettings
 from models.evaluation import score
 from models.forecaster import EVERY_PART, DesignRows, Float64, NoState, Part, Role, TrainingBlock, Weights
+from models.selection import select_columns
 
 ABSENT_LOG_ODDS = -12.0
 """Log odds of a class that never came in training: improbable, never impossible."""
@@ -154,12 +155,30 @@ class LinearForecaster:
     penalty: float = 2e-3
 
     def hyperparameters(self, training: TrainingSettings) -> dict[str, Any]:
-        """Return the penalty."""
-        return {"penalty": self.penalty}
+        """Return the penalty, and how columns are chosen where they are."""
+        if training.feature_selection == "none":
+            return {"penalty": self.penalty}
+        choice = {"selection": training.feature_selection, "false_discovery_rate": training.false_discovery_rate}
+        return {"penalty": self.penalty, **choice}
 
     def fit(self, block: TrainingBlock, training: TrainingSettings, seed: int) -> LogitModel:
-        """Return the fitted logit; there is nothing random in it."""
-        return fit_logit_model(block, None, self.penalty)
+        """Return the fitted logit; with ``training.feature_selection`` on the columns chosen inside this fold (W16).
+
+        The inner score then comes from columns chosen on the earlier part alone.
+        """
+        if training.feature_selection == "none":
+            return fit_logit_model(block, None, self.penalty)
+        method, rate = training.feature_selection, training.false_discovery_rate
+        columns, findings = select_columns(block, block.loss, method, rate, seed)
+        model = fit_logit_model(replace(block, train=block.train[:0]), columns, self.penalty)
+        inner: dict[str, Any] = {}
+        if len(block.train) and len(block.valid):
+            early, _ = select_columns(block, block.train, method, rate, seed)
+            x = block.rows.x[:, [block.rows.columns.index(name) for name in early]]
+            trial = fit_logit(x[block.train], block.y[block.train], self.penalty, tolerance=1e-3)
+            inner = score(logit_probabilities(trial, x[block.valid]), block.y[block.valid])
+        diagnostics = {"inner": inner, "selection": findings}
+        return LogitModel.restore(replace(model.weights, diagnostics=diagnostics))
 
     def restore(self, weights: Weights) -> LogitModel:
         """Return the model of these weights."""

@@ -50,6 +50,7 @@ CODE_MODULES: Final = (
     "hmm",
     "linear",
     "reproducible",
+    "selection",
     "splits",
     "training",
     "training_window",
