@@ -1,9 +1,8 @@
 """The Dagster instance of a data root: its ``dagster.yaml``, and how to open it.
 
-Dagster's SQLite storage opens, commits and closes a connection for every event and waits for the disk each time: a tenth of a
-second an event on a busy one. The files hold the history of runs, not results, so here a commit waits for the operating system
-only, and a connection that stays open keeps every close from writing a checkpoint. A crashed process loses nothing; a power cut
-may lose the last events.
+Dagster's SQLite storage waits for the disk at every event. The files hold the history of runs, not results, so here a commit
+waits for the operating system only, and a connection that stays open keeps every close from writing a checkpoint. A crashed
+process loses nothing; a power cut may lose the last events. :mod:`orchestration.history_storage` keeps the engines.
 """
 
 import os
@@ -35,6 +34,13 @@ concurrency:
 run_queue:
   # A partition takes a second or two: the daemon looks for the next one as often.
   dequeue_interval_seconds: 1
+storage:
+  custom:
+    module: orchestration.history_storage
+    class: HistoryStorage
+    config:
+      base_dir:
+        env: DAGSTER_HOME
 run_launcher:
   module: orchestration.run_launcher
   class: ForkingRunLauncher
@@ -86,7 +92,8 @@ def open_instance(root: DataRoot) -> Iterator[dg.DagsterInstance]:
 
     home = Path(root.dagster_home).resolve()
     relax_history(root)
-    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=NO_CAPTURE)) as instance:
+    overrides = {**NO_CAPTURE, "storage": history_of(str(home))}
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides)) as instance:
         instance.get_runs_count()
         with ExitStack() as held:
             for path in home.rglob("*.db"):
@@ -94,6 +101,12 @@ def open_instance(root: DataRoot) -> Iterator[dg.DagsterInstance]:
                     keeper = held.enter_context(closing(sqlite3.connect(path)))
                     keeper.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
             yield instance
+
+
+def history_of(base_dir: Any) -> dict[str, Any]:
+    """Return the ``storage`` part of an instance's configuration: Dagster's own files below a folder, engines kept."""
+    where = {"module": "orchestration.history_storage", "class": "HistoryStorage", "config": {"base_dir": base_dir}}
+    return {"custom": where}
 
 
 def relax_history(root: DataRoot) -> None:
