@@ -27,7 +27,7 @@ from features.dataset_day import build_dataset_day, dataset_from_frames
 from features.labels import executable_labels
 from features.pipeline import rows_of_session
 from features.points import point_events
-from features.signals.columns import SIGNAL_COLUMNS, SLOW_KINDS
+from features.signals.columns import HISTORY_SESSIONS, SIGNAL_COLUMNS, SLOW_KINDS
 from marketdata.clock import NS_PER_HOUR, NS_PER_S, Session, to_ns
 from marketdata.events import EventArray
 from marketdata.paths import DataRoot
@@ -124,7 +124,8 @@ def worlds_sha256() -> str:
     here = Path(__file__).resolve().parent
     kinds: tuple[SmallKind, ...] = ("n1", "n2", "planted")
     forms = [world_settings(kind, 1.0, 0).model_dump(mode="json", exclude={"gate"}) for kind in kinds]
-    code = [code_text(here / f"{name}.py") for name in ("worlds", "evidence", "screen", "band")]
+    names = ("worlds", "evidence", "evidence_clock", "screen", "screen_kernel", "parameters", "band")
+    code = [code_text(here / f"{name}.py") for name in names]
     parts = [simulator_sha256(), code_sha256(), forms, code]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -197,11 +198,12 @@ def _signals(kind: str, history: list[pl.DataFrame], settings: Settings, session
     from features.signals.options import options_signals
     from features.signals.social import social_signals
 
+    known = history[-HISTORY_SESSIONS[kind] :]
     if kind == "options":
-        return options_signals(history[-31:], settings, session)
+        return options_signals(known, settings, session)
     if kind == "social":
-        return social_signals(history[-2:], settings, session)
-    return onchain_signals(history[-31:], settings, session)
+        return social_signals(known, settings, session)
+    return onchain_signals(known, settings, session)
 
 
 def slow_columns_only(dataset: Dataset) -> Dataset:

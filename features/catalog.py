@@ -5,7 +5,7 @@ from typing import Final
 
 from features.aggressors import KIND_NAMES
 from features.assembler import RowAssembler
-from features.signals.columns import SIGNAL_COLUMNS
+from features.signals.columns import SIGNAL_COLUMNS, SIGNALS
 from features.spec import CELLS, LEVELS, MIDDLE, FeatureSpec, forget_ns, span_name
 from marketdata.clock import NS_PER_DAY
 from marketdata.settings import Settings
@@ -86,22 +86,13 @@ def _cross_entries(windows: tuple[int, ...]) -> list[FeatureEntry]:
     ]
 
 
-def _slow(name: str, unit: str, formula: str, memory_days: int) -> tuple[str, FeatureEntry]:
-    return name, FeatureEntry(name, unit, formula, "", 0, memory_days * NS_PER_DAY, False)
-
-
-_SLOW: Final = dict(
-    (
-        _slow("options_unusual_score", "1", "(calls - puts) / sum of unusual premium under 30 days to expiry", 31),
-        _slow("options_volume_imbalance", "1", "(calls - puts) / sum of contracts of the latest snapshot", 2),
-        _slow("options_skew", "1", "implied volatility, 25-delta call - put, tenor nearest 30 days", 2),
-        _slow("options_atm_iv", "1", "implied volatility at the money, tenor nearest 30 days", 2),
-        _slow("social_sentiment", "1", "vote-weighted mean score of the newest posts of 24 h, at least 10", 2),
-        _slow("social_attention", "1", "log of posts in the last hour over the hourly mean of 24 h", 2),
-        _slow("onchain_flow_ratio", "1", "(out - in) / (out + in) of exchanges over the newest labelled transfers", 2),
-        _slow("onchain_flow_z", "1", "their mean against the transfers before, in standard errors", 31),
+_SLOW: Final = {
+    entry.name: FeatureEntry(
+        entry.name, entry.unit, entry.formula, entry.reference, 0, entry.memory_days * NS_PER_DAY, False
     )
-)
+    for entries in SIGNALS.values()
+    for entry in entries
+}
 """Slow signals: how far back the value reaches counts the session that it may be carried over."""
 
 

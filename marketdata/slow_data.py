@@ -48,10 +48,12 @@ SLOW_SCHEMAS: Final[dict[str, dict[str, type[pl.DataType]]]] = {
         "from_label": pl.String,
         "to_label": pl.String,
         "label_known_since": pl.Int64,
+        "dormant_days": pl.Float64,
     },
 }
 """Columns by kind. A bid or ask that nobody quotes is null; an end without a label is ``""``; ``votes`` is 0 where
-the source has no vote history (weight 1); ``label_known_since`` is :data:`NEVER` where neither end has a label."""
+the source has no vote history (weight 1); ``label_known_since`` is :data:`NEVER` where neither end has a label;
+``dormant_days`` is how long the sender had last received coins before it sent these, null where that is not known."""
 
 HAPPENED: Final = {OPTIONS: "ts_snapshot", SOCIAL: "ts_posted", ONCHAIN: "ts_block"}
 """Column that says when a row happened."""

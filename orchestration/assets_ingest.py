@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from features.signals.columns import SLOW_KINDS
+from features.signals.columns import HISTORY_SESSIONS, SLOW_KINDS
 from marketdata.settings import Settings
 from orchestration import stages_slow, stages_ticks
 from orchestration.audits import sentences
@@ -94,7 +94,7 @@ def slow_assets(grids: Grids, kinds: Sequence[str]) -> list[dg.AssetsDefinition]
                 stages_slow.signal_stage(kind),
                 grids.by_date,
                 group=SLOW_SIGNALS,
-                deps=[dg.AssetDep(raw, partition_mapping=sessions_from(1 - stages_slow.HISTORY_SESSIONS[kind]))],
+                deps=[dg.AssetDep(raw, partition_mapping=sessions_from(1 - HISTORY_SESSIONS[kind]))],
                 kinds={"parquet", "polars", "greatexpectations"},
                 description=_SIGNAL_TEXT[kind],
             )

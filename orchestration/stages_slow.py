@@ -1,18 +1,16 @@
 """Stages of one session's slow signals: the raw frames, and what they say as of the moment it was known."""
 
 import importlib
-from typing import Any, Final
+from typing import Any
 
 import polars as pl
 
+from features.signals.columns import HISTORY_SESSIONS
 from marketdata.partitions import PartitionMissing, PartitionQuarantined, load_partition
 from marketdata.paths import PartitionKey
 from orchestration import stopwatch
 from orchestration.raw_names import RAW_OF
 from orchestration.stage import PartitionStage, Produced, StageContext
-
-HISTORY_SESSIONS: Final = {"options": 31, "social": 2, "onchain": 31}
-"""Sessions that a day's signals look at, the day itself included."""
 
 
 def raw_stage(kind: str) -> PartitionStage:
@@ -43,7 +41,8 @@ def signal_stage(kind: str) -> PartitionStage:
             frame = getattr(library, f"{kind}_signals")(history, context.settings, context.session)
         with stopwatch.part(stopwatch.QUALITY):
             checks, result = run_suite("signals", frame, context.settings, SIGNAL_COLUMNS[kind])
-        extra = {"history_sessions": len(history), "history_skipped": skipped, "suite": result}
+        detail = getattr(library, f"{kind}_summary")(history, frame, context.session)
+        extra = {"history_sessions": len(history), "history_skipped": skipped, "suite": result, "detail": detail}
         return Produced(frame, sum(part.height for part in history), checks, None, extra)
 
     return signals

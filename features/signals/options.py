@@ -1,108 +1,34 @@
-"""Option signals: unusual volume against a contract's own history, who is bought, and what the smile says.
+"""Option signals: who is bought and how unusually, what the smile says, what open interest says, implied against realised.
 
 What a snapshot says is known at its ``ts_known``; a baseline is made of earlier sessions only. Volumes of one contract
 are never summed over snapshots: some exchanges publish a rolling 24-hour figure.
 """
 
 from collections.abc import Sequence
-from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from features.signals.columns import SIGNAL_COLUMNS
-from marketdata.clock import NS_PER_DAY, Session
+from features.signals.options_baseline import SHORT_TENOR_DAYS, unusual_activity
+from features.signals.options_exposure import (
+    dealer_gamma,
+    interest_change,
+    realised_volatility,
+    underlying_path,
+)
+from features.signals.options_smile import expiry_smile, term_structure
+from marketdata.clock import Session
 from marketdata.settings import Settings
 
-BASELINE_ROWS: Final = 30
-BASELINE_LEAST: Final = 10
-UNUSUAL_Z: Final = 3.0
-UNUSUAL_USD: Final = 100_000.0
-SHORT_TENOR_DAYS: Final = 30.0
-"""A contract's volume is unusual beyond this z against its last 30 daily rows (10 at least) and above this premium; the
-score takes contracts under 30 days to expiry."""
+Float64 = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+Path = dict[str, tuple[npt.NDArray[np.int64], Float64]]
 
-MONEYNESS_EDGES: Final = (-0.30, -0.15, -0.05, 0.05, 0.15, 0.30)
-TENOR_EDGES: Final = (7.0, 30.0, 90.0)
-"""Buckets, in log(strike / underlying) and days to expiry, that stand in for a contract with too short a history."""
-
-ROBUST_SIGMA: Final = 1.4826
-"""Standard deviation over median absolute deviation of a Gaussian."""
-
-_BUCKET: Final = ("symbol", "is_call", "moneyness", "tenor")
-
-
-def _with_buckets(frame: pl.DataFrame) -> pl.DataFrame:
-    days = (pl.col("expiry_ns") - pl.col("ts_snapshot")) / NS_PER_DAY
-    money = (pl.col("strike") / pl.col("underlying")).log()
-    return frame.with_columns(
-        days.alias("days"),
-        pl.sum_horizontal([(money > edge).cast(pl.Int8) for edge in MONEYNESS_EDGES]).alias("moneyness"),
-        pl.sum_horizontal([(days > edge).cast(pl.Int8) for edge in TENOR_EDGES]).alias("tenor"),
-    )
-
-
-def daily_rows(history: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Return the last snapshot of each contract in each session, oldest session first."""
-    parts = [frame.sort("ts_known").group_by("contract", maintain_order=True).last() for frame in history]
-    return pl.concat(parts, how="diagonal")
-
-
-def contract_z(rows: pl.DataFrame, daily: pl.DataFrame) -> pl.DataFrame:
-    """Return ``rows`` with ``z``: volume against the contract's previous daily rows, zeros kept, ddof 1.
-
-    Null where the contract has fewer than 10 rows or they are all equal.
-
-    Parameters
-    ----------
-    rows : pl.DataFrame
-        Snapshots of one session.
-    daily : pl.DataFrame
-        Rows of :func:`daily_rows` of the sessions before it, the session itself excluded.
-    """
-    baseline = (
-        daily.group_by("contract", maintain_order=True)
-        .tail(BASELINE_ROWS)
-        .group_by("contract")
-        .agg(pl.col("volume").mean().alias("mean"), pl.col("volume").std(ddof=1).alias("sd"), pl.len().alias("rows"))
-        .filter((pl.col("rows") >= BASELINE_LEAST) & (pl.col("sd") > 0))
-    )
-    z = ((pl.col("volume") - pl.col("mean")) / pl.col("sd")).alias("z")
-    return (
-        rows.join(baseline, on="contract", how="left", maintain_order="left").with_columns(z).drop("mean", "sd", "rows")
-    )
-
-
-def unusual_activity(rows: pl.DataFrame, earlier: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Return a session's snapshots with ``z``, ``bucket_z``, ``is_known`` and ``is_unusual``.
-
-    A contract with too short a history of its own is held against its moneyness and tenor bucket: a robust z of log(1 +
-    volume) over all snapshots of the earlier sessions. ``is_known`` says whether either baseline was there.
-    """
-    marked = _with_buckets(rows)
-    empty = pl.lit(None, pl.Float64)
-    if not earlier:
-        return marked.with_columns(
-            empty.alias("z"),
-            empty.alias("bucket_z"),
-            pl.lit(False).alias("is_known"),
-            pl.lit(False).alias("is_unusual"),
-        )
-    marked = contract_z(marked, daily_rows(earlier))
-    past = _with_buckets(pl.concat(earlier[-BASELINE_ROWS:], how="diagonal"))
-    past = past.with_columns(pl.col("volume").log1p().alias("log_volume"))
-    centre = pl.col("log_volume").median()
-    baseline = past.group_by(_BUCKET).agg(
-        centre.alias("centre"), (pl.col("log_volume") - centre).abs().median().alias("spread"), pl.len().alias("rows")
-    )
-    baseline = baseline.filter((pl.col("rows") >= BASELINE_LEAST) & (pl.col("spread") > 0))
-    robust = (pl.col("volume").log1p() - pl.col("centre")) / (ROBUST_SIGMA * pl.col("spread"))
-    marked = marked.join(baseline, on=list(_BUCKET), how="left", maintain_order="left")
-    marked = marked.with_columns(robust.alias("bucket_z"))
-    score = pl.coalesce("z", "bucket_z")
-    return marked.drop("centre", "spread", "rows").with_columns(
-        score.is_not_null().alias("is_known"),
-        ((score > UNUSUAL_Z) & (pl.col("volume_usd") > UNUSUAL_USD)).fill_null(False).alias("is_unusual"),
-    )
+YEAR_DAYS = 365.0
+_ORDER = ("ts_known", "symbol", "expiry_ns", "is_call", "strike", "contract")
+_COLUMNS = ("strike", "iv", "delta", "open_interest", "interest_before", "volume", "volume_usd", "underlying", "days")
 
 
 def options_signals(history: Sequence[pl.DataFrame], settings: Settings, session: Session) -> pl.DataFrame:
@@ -111,8 +37,8 @@ def options_signals(history: Sequence[pl.DataFrame], settings: Settings, session
     Parameters
     ----------
     history : sequence of pl.DataFrame
-        Raw option frames, one a session, oldest first, the session's own last: ``ts_known, ts_snapshot, symbol,
-        contract, is_call, strike, expiry_ns, iv, delta, volume, volume_usd, underlying`` and more.
+        Raw option frames, one a session, oldest first, the session's own last, with the columns of
+        ``marketdata.slow_data.SLOW_SCHEMAS``.
     settings : Settings
         Symbols that the data root does not have are left out.
     session : Session
@@ -121,45 +47,89 @@ def options_signals(history: Sequence[pl.DataFrame], settings: Settings, session
     Returns
     -------
     pl.DataFrame
-        ``ts_known, symbol`` and, as float64 with NaN for unknown: ``options_unusual_score``, premium of unusual
-        short-dated calls minus puts over their sum, 0 where nothing is unusual, NaN without any baseline;
-        ``options_volume_imbalance``, contracts of calls minus puts over their sum; ``options_skew``, implied volatility
-        of the 25-delta call minus the put's at the tenor nearest 30 days; ``options_atm_iv``, at that tenor.
+        ``ts_known, symbol`` and, as float64 with NaN for unknown:
+
+        - ``options_unusual_score``: premium of unusual short-dated calls minus puts over their sum, 0 where nothing is
+          unusual, NaN without any baseline; ``options_unusual_share``: unusual over all short-dated premium.
+        - ``options_volume_imbalance``, ``options_interest_imbalance``: contracts of calls minus puts over their sum, traded and
+          open. ``options_interest_change``: change of open calls minus change of open puts since the session before,
+          over all that was open then; a change is known when the later figure is published.
+        - ``options_skew``, ``options_butterfly``, ``options_atm_iv``: at 30 days, see ``options_smile``;
+          ``options_term_slope``, ``options_term_curvature``: of at-the-money volatility over log tenor.
+        - ``options_gamma_ratio``: dealers' net gamma over its gross, see ``options_exposure.dealer_gamma``.
+        - ``options_iv_realised``: log of at-the-money over realised volatility of the last 30 days.
     """
-    columns = SIGNAL_COLUMNS["options"]
-    rows = history[-1].filter(pl.col("symbol").is_in([item.symbol for item in settings.instruments]))
-    marked = unusual_activity(rows, history[:-1])
-    key = ("ts_known", "symbol")
-    call = pl.when(pl.col("is_call")).then(1.0).otherwise(-1.0)
-    usd = pl.col("volume_usd").filter(pl.col("is_unusual") & (pl.col("days") < SHORT_TENOR_DAYS))
-    signed_usd = (pl.col("volume_usd") * call).filter(pl.col("is_unusual") & (pl.col("days") < SHORT_TENOR_DAYS))
-    ratio = pl.when(usd.sum() > 0).then(signed_usd.sum() / usd.sum()).otherwise(0.0)
-    flows = marked.group_by(key).agg(
-        pl.when(pl.col("is_known").any()).then(ratio).otherwise(None).alias(columns[0]),
-        ((pl.col("volume") * call).sum() / pl.col("volume").sum()).alias(columns[1]),
+    names = SIGNAL_COLUMNS["options"]
+    symbols = [item.symbol for item in settings.instruments]
+    frames = [frame.filter(pl.col("symbol").is_in(symbols)) for frame in history]
+    if not frames[-1].height:
+        return _frame([], [], np.empty((0, len(names))))
+    earlier = frames[:-1]
+    marked = unusual_activity(frames[-1], earlier)
+    marked = interest_change(marked, earlier[-1] if earlier else frames[-1].clear()).sort(_ORDER)
+    path: Path = {
+        str(symbol): (part.get_column("ts_snapshot").to_numpy(), part.get_column("underlying").to_numpy())
+        for (symbol,), part in underlying_path(frames).partition_by("symbol", as_dict=True).items()
+    }
+    found = []
+    groups = marked.partition_by("ts_known", "symbol", maintain_order=True, as_dict=True)
+    for (_, symbol), snapshot in groups.items():
+        found.append(_snapshot_values(snapshot, *path[str(symbol)]))
+    return _frame([int(ts) for ts, _ in groups], [str(symbol) for _, symbol in groups], np.array(found))
+
+
+def _frame(ts: list[int], symbols: list[str], values: Float64) -> pl.DataFrame:
+    names = SIGNAL_COLUMNS["options"]
+    columns = {"ts_known": ts, "symbol": symbols, **{name: values[:, k] for k, name in enumerate(names)}}
+    return pl.DataFrame(columns, schema={"ts_known": pl.Int64, "symbol": pl.String, **dict.fromkeys(names, pl.Float64)})
+
+
+def _snapshot_values(snapshot: pl.DataFrame, times: npt.NDArray[np.int64], prices: Float64) -> list[float]:
+    """Return the values of one snapshot of one symbol, in the order of the columns."""
+    value = {name: snapshot.get_column(name).cast(pl.Float64).fill_null(np.nan).to_numpy() for name in _COLUMNS}
+    is_call, is_unusual, is_known = (
+        snapshot.get_column(name).to_numpy().astype(np.bool_) for name in ("is_call", "is_unusual", "is_known")
     )
-    found = flows.join(_smile(marked), on=key, how="left").sort(key)
-    return found.select(*key, *(pl.col(name).cast(pl.Float64).fill_null(float("nan")) for name in columns))
-
-
-def _smile(marked: pl.DataFrame) -> pl.DataFrame:
-    """Return skew and at-the-money volatility of each snapshot and symbol, from the expiry nearest 30 days."""
-    usable = marked.filter(
-        pl.col("iv").is_not_null() & pl.col("delta").is_not_null() & (pl.col("iv") > 0) & (pl.col("days") > 1.0)
+    short = value["days"] < SHORT_TENOR_DAYS
+    premium = np.nan_to_num(value["volume_usd"])
+    score = share = np.nan
+    if is_known.any():
+        score = _imbalance(np.where(is_unusual & short, premium, 0.0), is_call, empty=0.0)
+        whole = float(premium[short].sum())
+        share = float(premium[short & is_unusual].sum()) / whole if whole > 0 else 0.0
+    before = value["interest_before"]
+    change = np.nan
+    if np.nansum(before) > 0:
+        moved = value["open_interest"] - before
+        change = float(np.nansum(np.where(is_call, moved, -moved)) / np.nansum(before))
+    expiry = snapshot.get_column("expiry_ns").to_numpy()
+    cuts = np.flatnonzero(np.diff(expiry)) + 1
+    smiles = [
+        expiry_smile(float(value["days"][part[0]]), value["iv"][part], value["delta"][part], is_call[part])
+        for part in np.split(np.arange(len(expiry)), cuts)
+    ]
+    term = term_structure(smiles)
+    net, gross = dealer_gamma(
+        value["underlying"], value["strike"], value["iv"], value["days"] / YEAR_DAYS, value["open_interest"], is_call
     )
-    key = ("ts_known", "symbol")
-    away = (pl.col("days") - SHORT_TENOR_DAYS).abs()
-    nearest = usable.filter(away == away.min().over(key))
+    realised = realised_volatility(times, prices, int(snapshot.get_column("ts_snapshot")[0]))
+    return [
+        score,
+        _imbalance(value["volume"], is_call),
+        term.skew,
+        term.atm,
+        share,
+        _imbalance(value["open_interest"], is_call),
+        change,
+        term.butterfly,
+        term.slope,
+        term.curvature,
+        net / gross if gross > 0 else np.nan,
+        float(np.log(term.atm / realised)) if realised > 0 else np.nan,
+    ]
 
-    def at(delta: float) -> pl.Expr:
-        return pl.col("iv").sort_by((pl.col("delta") - delta).abs()).first()
 
-    is_call = pl.col("is_call")
-    calls = nearest.filter(is_call).group_by(key).agg(at(0.25).alias("call_25"), at(0.5).alias("call_50"))
-    puts = nearest.filter(~is_call).group_by(key).agg(at(-0.25).alias("put_25"), at(-0.5).alias("put_50"))
-    both = calls.join(puts, on=key)
-    return both.select(
-        *key,
-        (pl.col("call_25") - pl.col("put_25")).alias("options_skew"),
-        ((pl.col("call_50") + pl.col("put_50")) / 2.0).alias("options_atm_iv"),
-    )
+def _imbalance(size: Float64, is_call: Bool, empty: float = np.nan) -> float:
+    """Return (calls - puts) / (calls + puts), ``empty`` where there is neither."""
+    calls, puts = float(np.nansum(size[is_call])), float(np.nansum(size[~is_call]))
+    return (calls - puts) / (calls + puts) if calls + puts > 0 else empty

@@ -3,6 +3,9 @@
 A transfer counts as known :data:`CONFIRM_NS` after its time stamp, six confirmations. The recorded classification is
 the label as it was known then (never re-labelled with a later list), so it is known since the transfer itself is.
 Unclassified transfers carry no label. The recording is a sample: quiet hours and some days are missing.
+
+``dormant_days`` is the time since one of the sending addresses last received coins in an earlier transfer of the recording, null
+where none did: smaller receipts are not recorded, so coins may have rested for less.
 """
 
 import json
@@ -13,7 +16,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from marketdata.clock import NS_PER_HOUR
+from marketdata.clock import NS_PER_DAY, NS_PER_HOUR
 from marketdata.codecs.deribit import utc_ns
 from marketdata.codecs.tables import FLOAT, TEXT, SourceError, read_table
 from marketdata.slow_data import NEVER, ONCHAIN, slow_frame
@@ -81,9 +84,34 @@ def _read_transfers(path: Path, modified_ns: int) -> pl.DataFrame:
                 "from_label": pl.Series([a for a, _ in labels], dtype=pl.String),
                 "to_label": pl.Series([b for _, b in labels], dtype=pl.String),
                 "label_known_since": known.zip_with(labelled, pl.Series([NEVER] * table.height, dtype=pl.Int64)),
+                "dormant_days": pl.Series(_dormant_days(path, table, block.to_list()), dtype=pl.Float64),
             }
         ),
     )
+
+
+def _dormant_days(path: Path, table: pl.DataFrame, block: list[int]) -> list[float | None]:
+    """Return how long the latest-fed of each transfer's senders had last received coins before, None where none is known."""
+    senders, receivers = (
+        [_addresses(path, row, name, text) for row, text in enumerate(table[name].to_list(), start=1)]
+        for name in ("vin_addresses_json", "vout_addresses_json")
+    )
+    fed: dict[str, int] = {}
+    found: list[float | None] = [None] * table.height
+    for k in sorted(range(table.height), key=block.__getitem__):
+        known = [fed[address] for address in senders[k] if fed.get(address, NEVER) < block[k]]
+        if known:
+            found[k] = (block[k] - max(known)) / NS_PER_DAY
+        fed.update(dict.fromkeys(receivers[k], block[k]))
+    return found
+
+
+def _addresses(path: Path, row: int, name: str, text: str | None) -> list[str]:
+    try:
+        listed: list[dict[str, Any]] = json.loads(text or "[]")
+        return [str(item["address"]) for item in listed if item.get("address")]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SourceError(path, "is no list of addresses", row=row, field=name) from error
 
 
 def _labels(path: Path, row: int, classification: str, details: str | None) -> tuple[str, str]:

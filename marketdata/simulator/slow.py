@@ -55,6 +55,38 @@ NEUTRAL: Final = (
     "${s} volume is about average this morning",
 )
 
+OPENERS: Final = (
+    *(
+        "",
+        "Quick note: ",
+        "My take: ",
+        "Morning all. ",
+        "From the desk: ",
+        "For what it is worth, ",
+        "Just looked again: ",
+    ),
+    *("Third time I say it, ", "Chart of the day: ", "Asked around, and ", "After the call: ", "Not advice, but "),
+)
+TAILS: Final = (
+    *("", " and that is all I have to say", ", let us see what Friday brings", " as far as I can tell from here"),
+    *(
+        " while the rest of the sector sleeps",
+        ", curious what others think about it",
+        " after reading both reports twice",
+    ),
+    *(", will look at it again next week", " going into the second half of the day", ", same as my neighbour told me"),
+    *(" when I compare it with its peers", ", at least on the hourly picture"),
+)
+"""What people put around a phrase; none of it has a tone. Few posts of a day have all three parts in common."""
+REPOST_SHARE: Final = 0.06
+"""Posts that only pass an earlier one on."""
+DORMANT_SHARE: Final = 0.6
+"""Transfers whose sender's last receipt is known."""
+EXPIRIES: Final = 3
+FADE_DAYS: Final = 45.0
+TERM_SLOPE: Final = 0.006
+"""A regime's stress moves near expiries most: its part in volatility fades with the tenor over a slope in log tenor."""
+
 
 def simulate_options(settings: Settings, session: Session, latent: Latent, truth: MarketTruth) -> pl.DataFrame:
     """Return the option chains of a session: ``option_snapshots`` snapshots of ``option_contracts`` contracts an instrument.
@@ -86,7 +118,9 @@ def _chain(
     root = np.sqrt(years)
     away = np.log(strike[None, :] / spot[:, None]) / root
     skew = -0.08 + 0.03 * mood
-    iv = 0.17 + 0.03 * stress + skew * away * 0.3 + 0.05 * away**2 + 0.004 * rng.standard_normal(shape)
+    days = years * YEAR_DAYS
+    level = 0.20 + 0.03 * (stress - 1.0) * np.exp(-days / FADE_DAYS) + TERM_SLOPE * np.log(days / 30.0)
+    iv = level + skew * away * 0.3 + 0.05 * away**2 + 0.004 * rng.standard_normal(shape)
     iv = np.clip(iv, 0.05, 2.0)
     d1 = -away / iv + 0.5 * iv * root
     d2 = d1 - iv * root
@@ -125,10 +159,10 @@ def _chain(
 def _contracts(
     settings: Settings, session: Session, item: Instrument, spot: float
 ) -> tuple[list[str], Float64, Int64, npt.NDArray[np.bool_]]:
-    """Return names, strikes, expiries and call flags: strikes round the price on a fixed grid, two monthly expiries."""
+    """Return names, strikes, expiries and call flags: strikes round the price on a fixed grid, three monthly expiries."""
     total = settings.simulator.option_contracts
     pairs = (total + 1) // 2
-    expiries = [day for day in _third_fridays(session.date) if (day - session.date).days >= 5][: 2 if pairs > 1 else 1]
+    expiries = [day for day in _third_fridays(session.date) if (day - session.date).days >= 5][: min(EXPIRIES, pairs)]
     per_expiry = -(-pairs // len(expiries))
     step = _strike_step(item)
     first = round(spot / step) - per_expiry // 2
@@ -160,7 +194,7 @@ def _strike_step(item: Instrument) -> float:
 def _third_fridays(after: date) -> list[date]:
     found = []
     year, month = after.year, after.month
-    for _ in range(4):
+    for _ in range(EXPIRIES + 2):
         first = date(year, month, 1)
         found.append(first + timedelta(days=(4 - first.weekday()) % 7 + 14))
         year, month = (year + 1, 1) if month == 12 else (year, month + 1)
@@ -179,7 +213,8 @@ def simulate_posts(settings: Settings, session: Session, latent: Latent) -> pl.D
         tone = np.minimum((rng.random(len(times))[:, None] > bounds).sum(axis=1), 2)
         phrase = rng.integers(0, 5, len(times))
         families = (POSITIVE, NEGATIVE, NEUTRAL)
-        texts = [families[t][p].replace("${s}", f"${item.symbol}") for t, p in zip(tone, phrase, strict=True)]
+        phrases = [families[t][p].replace("${s}", f"${item.symbol}") for t, p in zip(tone, phrase, strict=True)]
+        texts = _worded(generator(settings.simulator.seed, session.date, f"posts-words/{item.symbol}"), phrases)
         # Collected by polling: half a minute to five minutes after posting.
         known = times + (rng.uniform(30.0, 300.0, len(times)) * NS_PER_S).astype(np.int64)
         frames.append(
@@ -197,11 +232,27 @@ def simulate_posts(settings: Settings, session: Session, latent: Latent) -> pl.D
     return pl.concat(frames).sort("ts_known", "symbol", "post_id", maintain_order=True)
 
 
+def _worded(rng: np.random.Generator, phrases: list[str]) -> list[str]:
+    """Return the phrases with something before and after them; a few pass an earlier post of the same phrase on."""
+    before, after = (rng.integers(0, len(parts), len(phrases)) for parts in (OPENERS, TAILS))
+    is_repost = rng.random(len(phrases)) < REPOST_SHARE
+    latest: dict[str, str] = {}
+    found = []
+    for k, phrase in enumerate(phrases):
+        if is_repost[k] and phrase in latest:
+            found.append(f"RT @user: {latest[phrase]}")
+            continue
+        latest[phrase] = f"{OPENERS[before[k]]}{phrase}{TAILS[after[k]]}"
+        found.append(latest[phrase])
+    return found
+
+
 def simulate_transfers(settings: Settings, session: Session, latent: Latent) -> pl.DataFrame:
     """Return the large transfers of a session, ``transfers`` an instrument, known three minutes or more after their block.
 
     In a good mood coins leave the exchanges. Some are moves inside one exchange. A label is published before the session
-    (``label_known_since``) but for a few that become known only hours later.
+    (``label_known_since``) but for a few that become known only hours later. Coins that are sent in a bad mood have rested longer
+    (``dormant_days``, known of some).
     """
     frames = []
     for item in settings.instruments:
@@ -219,6 +270,9 @@ def simulate_transfers(settings: Settings, session: Session, latent: Latent) -> 
         late = rng.random(n) < 0.1
         days_before = rng.integers(5, 400, n).astype(np.int64) * NS_PER_DAY
         since = np.where(late, times + 2 * NS_PER_HOUR, session.open_ns - days_before)
+        rests = generator(settings.simulator.seed, session.date, f"transfers-rest/{item.symbol}")
+        dormant = np.round(np.exp(1.5 - 0.5 * lean + 1.5 * rests.standard_normal(n)), 4)
+        is_known = rests.random(n) < DORMANT_SHARE
         known = times + ((180.0 + rng.exponential(240.0, n)) * NS_PER_S).astype(np.int64)
         frames.append(
             pl.DataFrame(
@@ -231,6 +285,7 @@ def simulate_transfers(settings: Settings, session: Session, latent: Latent) -> 
                     "from_label": sender.tolist(),
                     "to_label": receiver.tolist(),
                     "label_known_since": since,
+                    "dormant_days": pl.Series(np.where(is_known, dormant, np.nan)).fill_nan(None),
                 }
             )
         )

@@ -7,11 +7,20 @@ import polars as pl
 import pytest
 
 from features.signals.columns import SIGNAL_COLUMNS, SLOW_KINDS
-from features.signals.onchain import onchain_signals
-from features.signals.options import contract_z, daily_rows, options_signals, unusual_activity
+from features.signals.onchain import onchain_signals, onchain_summary
+from features.signals.options import options_signals
+from features.signals.options_baseline import (
+    BASELINE_ROWS,
+    SHORT_TENOR_DAYS,
+    UNUSUAL_USD,
+    UNUSUAL_Z,
+    contract_z,
+    daily_rows,
+    unusual_activity,
+)
 from features.signals.sentiment import LexiconSentiment
-from features.signals.social import mentions, social_signals
-from marketdata.clock import NS_PER_DAY, NS_PER_HOUR, NS_PER_S
+from features.signals.social import mentions, relevance, social_signals
+from marketdata.clock import NS_PER_DAY, NS_PER_HOUR, NS_PER_S, Session, from_ns
 from tests.features.tape import OPEN_NS, SESSION, settings
 
 CONFIG = settings(2)
@@ -30,6 +39,7 @@ def _chain(day: int, volumes: dict[tuple[str, bool, float], float], *, usd: floa
             "expiry_ns": OPEN_NS + 60 * NS_PER_DAY,
             "iv": 0.5 + (0.1 if is_call else 0.0) + abs(strike - 100.0) / 1_000,
             "delta": (0.5 if is_call else -0.5) - (strike - 100.0) / 40.0,
+            "open_interest": 10.0 * volume,
             "volume": volume,
             "volume_usd": usd * volume,
             "underlying": 100.0,
@@ -82,10 +92,20 @@ def test_the_first_day_has_no_score_and_the_smile_is_read_at_its_deltas() -> Non
     found = options_signals(_history(1), CONFIG, SESSION)
     assert found.columns == ["ts_known", "symbol", *SIGNAL_COLUMNS["options"]]
     assert np.isnan(found["options_unusual_score"][0])
-    # Strike 110: call delta 0.25; strike 90: put delta -0.25.
+    # Strike 110: call delta 0.25; strike 90: put delta -0.25. One expiry, so it stands for 30 days and has no slope.
     assert found["options_skew"][0] == pytest.approx(0.61 - 0.51)
     assert found["options_atm_iv"][0] == pytest.approx(0.55)
     assert -1.0 <= found["options_volume_imbalance"][0] <= 1.0
+
+
+def _session(day: int) -> Session:
+    start = OPEN_NS + day * NS_PER_DAY
+    return Session(from_ns(start).date(), start, start + NS_PER_DAY)
+
+
+def _words(tone: str, count: int) -> list[str]:
+    """Return texts of one tone that have no two words in common but the tone."""
+    return [f"{tone} a{k} b{k} c{k} d{k}" for k in range(count)]
 
 
 def _posts(
@@ -105,24 +125,37 @@ def _posts(
     )
 
 
-def test_sentiment_needs_ten_posts() -> None:
-    found = social_signals([_posts(["profit growth"] * 12)], CONFIG, SESSION)
-    assert found["social_sentiment"].to_list()[9:] == [1.0, 1.0, 1.0]
+def test_sentiment_needs_ten_posts_that_repeat_none() -> None:
+    found = social_signals([_posts(_words("profit", 12))], CONFIG, SESSION)
+    assert found["social_sentiment"].to_list()[9:] == pytest.approx([1.0, 1.0, 1.0])
     assert np.isnan(found["social_sentiment"].to_numpy()[:9]).all()
+    copied = social_signals([_posts(["profit and growth at last"] * 30)], CONFIG, SESSION)
+    assert copied["social_sentiment"].is_nan().all()
+    assert copied["social_repeats"][-1] == pytest.approx(29 / 30)
+    assert copied["social_attention"][-1] > 0, "they are attention all the same"
 
 
 def test_votes_weigh_but_never_below_one_post() -> None:
-    texts = ["profit"] * 5 + ["loss"] * 6
+    texts = _words("profit", 5) + [text.replace("a", "e") for text in _words("loss", 6)]
     plain = social_signals([_posts(texts)], CONFIG, SESSION)["social_sentiment"][-1]
-    assert plain == pytest.approx(-1 / 11)
+    weights = 0.5 ** (np.arange(10, -1, -1) / 360)
+    assert plain == pytest.approx(weights @ np.repeat([1, -1], [5, 6]) / weights.sum()), "halved every six hours"
     liked = social_signals([_posts(texts, votes=[100] * 5 + [0] * 6)], CONFIG, SESSION)["social_sentiment"][-1]
     assert liked > 0.5
     hated = social_signals([_posts(texts, votes=[-100] * 5 + [0] * 6)], CONFIG, SESSION)["social_sentiment"][-1]
     assert hated == plain
+    without = social_signals([_posts(texts, votes=[0] * 11)], CONFIG, SESSION)["social_sentiment"][-1]
+    assert without == plain, "a source without votes weighs every post the same"
+
+
+def test_a_post_that_names_many_counts_less_for_each() -> None:
+    assert relevance("nothing named") == 1.0
+    assert relevance("$I0 up") == 1.0
+    assert relevance("$I0 $i0 $I1 $TSLA.") == pytest.approx(1 / 3)
 
 
 def test_a_post_without_a_symbol_counts_for_each_instrument_it_names() -> None:
-    texts = ["$i0 profit"] * 10 + ["I0 and I1 at a loss"] * 10
+    texts = [f"$i0 {text}" for text in _words("profit", 10)] + [f"I0 and I1 {text}" for text in _words("loss", 10)]
     found = social_signals([_posts(texts, symbol=None)], CONFIG, SESSION)
     assert found["symbol"].value_counts().sort("symbol")["count"].to_list() == [20, 10]
 
@@ -143,9 +176,9 @@ def test_a_ticker_is_a_cashtag_or_a_word_in_capitals(text: str, is_named: bool) 
 
 
 def test_posts_of_the_day_before_count_but_give_no_rows() -> None:
-    before = _posts(["loss"] * 30)
-    today = _posts(["profit"] * 3, start=4 * NS_PER_HOUR)
-    found = social_signals([before, today], CONFIG, SESSION)
+    before = _posts(_words("loss", 30))
+    today = _posts(_words("profit", 3), start=4 * NS_PER_HOUR)
+    found = social_signals([before, today], CONFIG, _session(1))
     assert found["ts_known"].to_list() == today["ts_known"].to_list()
     assert found["social_sentiment"][0] < 0
 
@@ -171,34 +204,40 @@ def _transfers(
 
 def test_outflow_is_positive_and_moves_between_exchanges_or_strangers_are_no_flow() -> None:
     found = onchain_signals([_transfers([1, 0, 2, 1, -1])], CONFIG, SESSION)
-    assert found.height == 3
-    assert found["onchain_flow_ratio"].to_list() == pytest.approx([1.0, 1.0, (100 + 103 - 104) / (100 + 103 + 104)])
+    ratios = [1.0, 1.0, 1.0, 1.0, (100 + 103 - 104) / (100 + 103 + 104)]
+    assert found["onchain_flow_ratio"].to_list() == pytest.approx(ratios)
     assert found["onchain_flow_z"].is_nan().all()
 
 
 def test_a_transfer_counts_only_from_when_its_label_was_known() -> None:
-    late = onchain_signals([_transfers([1, 1], label_delay=NS_PER_HOUR)], CONFIG, SESSION)
-    assert late["ts_known"].to_list() == [OPEN_NS + NS_PER_HOUR, OPEN_NS + NS_PER_HOUR + 60 * NS_PER_S]
+    late = onchain_signals([_transfers([1, 1], label_delay=NS_PER_HOUR // 2)], CONFIG, SESSION)
+    half = OPEN_NS + NS_PER_HOUR // 2
+    assert late["ts_known"].to_list() == [OPEN_NS, OPEN_NS + 60 * NS_PER_S, half, half + 60 * NS_PER_S]
+    assert late["onchain_flow_ratio"].is_nan().to_list() == [True, True, False, False]
 
 
 def test_the_flow_z_needs_thirty_labelled_transfers_before_the_newest() -> None:
     history = [_transfers([1, -1] * 20), _transfers([1] * 30, start=2 * NS_PER_DAY)]
-    found = onchain_signals(history, CONFIG, SESSION)
+    found = onchain_signals(history, CONFIG, _session(2))
     assert found["onchain_flow_z"].to_numpy()[-1] > 5
-    few = onchain_signals([_transfers([1, -1] * 10), _transfers([1] * 20, start=2 * NS_PER_DAY)], CONFIG, SESSION)
-    assert few["onchain_flow_z"].is_nan().all()
+    assert "insufficient" not in onchain_summary(history, found, _session(2))
+    few = [_transfers([1, -1] * 10), _transfers([1] * 9, start=2 * NS_PER_DAY)]
+    found = onchain_signals(few, CONFIG, _session(2))
+    assert found["onchain_flow_z"].is_nan().all()
+    assert onchain_summary(few, found, _session(2)) == (
+        "I0: 29 labelled transfers in 30 days, insufficient for a z-score (needs 30)"
+    )
+    old = onchain_signals([history[0], _transfers([1] * 30, start=33 * NS_PER_DAY)], CONFIG, _session(33))
+    assert old["onchain_flow_z"].is_nan().all(), "what is older than 30 days is no history"
 
 
-def test_later_rows_change_no_earlier_signal() -> None:
-    chains, posts, moves = _history(14), _posts(["profit", "loss", "loss"] * 10), _transfers([1, -1, 1] * 20)
-    for build, history in ((social_signals, [posts]), (onchain_signals, [moves])):
-        whole = build(history, CONFIG, SESSION)
-        part = build([history[0].head(25)], CONFIG, SESSION)
-        assert part.equals(whole.head(part.height))
-    later = chains[13].with_columns(pl.col("ts_known") + NS_PER_HOUR, pl.col("volume") * 9)
-    whole = options_signals([*chains[:13], pl.concat([chains[13], later])], CONFIG, SESSION)
-    assert whole.height == 2
-    assert options_signals(chains, CONFIG, SESSION).equals(whole.head(1))
+def test_dormancy_is_known_of_some_transfers_and_activity_after_five_days() -> None:
+    rested = _transfers([1, 2, -1]).with_columns(pl.Series("dormant_days", [10.0, None, 100.0]))
+    found = onchain_signals([rested], CONFIG, SESSION)["onchain_dormancy"]
+    assert found.to_list() == pytest.approx([np.log(11), np.log(11), (100 * np.log(11) + 102 * np.log(101)) / 202])
+    days = [_transfers([1, 1], start=day * NS_PER_DAY) for day in range(5)]
+    assert onchain_signals(days[:4], CONFIG, _session(3))["onchain_activity"].is_nan().all()
+    assert onchain_signals(days, CONFIG, _session(4))["onchain_activity"][-1] == pytest.approx(0.0)
 
 
 def test_every_source_names_its_kinds() -> None:
@@ -211,28 +250,22 @@ def test_every_source_names_its_kinds() -> None:
 @pytest.mark.realdata
 def test_deribit_has_the_known_number_of_unusual_contract_days(shared_data: Path) -> None:
     """R11: 3,434 contract-days beyond z = 3 and 100,000 dollars, 1,221 of them under 30 days to expiry."""
-    files = sorted((shared_data / "options" / "deribit_snapshots" / "daily").glob("*.csv.gz"))
-    table = pl.concat([pl.read_csv(path, infer_schema_length=20_000) for path in files], how="vertical_relaxed")
-    ns = {
-        name: pl.col(name).str.to_datetime(time_unit="ns", time_zone="UTC").dt.timestamp("ns")
-        for name in ("timestamp", "expiry_datetime")
-    }
-    rows = table.select(
-        ns["timestamp"].alias("ts"),
-        pl.col("timestamp").str.slice(0, 10).alias("day"),
-        pl.col("instrument_name").alias("contract"),
-        "volume",
-        "volume_usd",
-        ns["expiry_datetime"].alias("expiry_ns"),
-    )
-    days = [frame for _, frame in sorted(rows.partition_by("day", as_dict=True).items())]
-    found, short = 0, 0
-    for k in range(1, len(days)):
-        marked = contract_z(days[k], pl.concat(days[max(0, k - 30) : k]))
-        unusual = marked.filter((pl.col("z") > 3) & (pl.col("volume_usd") > 100_000))
-        found += unusual.height
-        short += unusual.filter(pl.col("expiry_ns") - pl.col("ts") < 30 * NS_PER_DAY).height
-    assert (found, short) == (3_434, 1_221)
+    from marketdata.codecs import deribit
+
+    chains = pl.concat([deribit.read_month(path) for path in deribit.find_files([shared_data])])
+    chains = chains.with_columns(pl.from_epoch("ts_snapshot", time_unit="ns").dt.date().alias("day"))
+    days = [frame for _, frame in sorted(chains.partition_by("day", as_dict=True, include_key=False).items())]
+    own, by_bucket = [], []
+    for k, today in enumerate(days):
+        marked = unusual_activity(today, days[max(0, k - BASELINE_ROWS) : k])
+        own.append(marked.filter((pl.col("z") > UNUSUAL_Z) & (pl.col("volume_usd") > UNUSUAL_USD)))
+        by_bucket.append(marked.filter("is_unusual"))
+    found = pl.concat(own)
+    assert (found.height, found.filter(pl.col("days") < SHORT_TENOR_DAYS).height) == (3_434, 1_221)
+    # The production score adds contracts too new for a baseline of their own, held against their bucket.
+    more = pl.concat(by_bucket)
+    assert more.filter(pl.col("z").is_not_null()).height == 3_434
+    assert more.filter(pl.col("z").is_null()).height > 0
 
 
 @pytest.mark.realdata

@@ -6,7 +6,7 @@ import pytest
 
 from marketdata.clock import Session
 from marketdata.simulator.session import SimulatedSession
-from marketdata.simulator.slow import EXCHANGES, NEGATIVE, POSITIVE
+from marketdata.simulator.slow import EXCHANGES, NEGATIVE, OPENERS, POSITIVE, TAILS
 from tests.simulator.worlds import make_settings, simulate_many
 
 OPTIONS = (
@@ -14,7 +14,7 @@ OPTIONS = (
     "open_interest volume volume_usd underlying"
 )
 POSTS = "ts_known ts_posted symbol post_id text votes"
-TRANSFERS = "ts_known ts_block symbol tx_id amount from_label to_label label_known_since"
+TRANSFERS = "ts_known ts_block symbol tx_id amount from_label to_label label_known_since dormant_days"
 
 
 @pytest.fixture(scope="module")
@@ -86,15 +86,39 @@ def test_transfers_name_known_exchanges_or_nobody(world: SimulatedSession) -> No
 
 def test_each_family_leans_with_the_mood(made: list[tuple[Session, SimulatedSession]]) -> None:
     moods, tones, flows, calls = [], [], [], []
-    good = {text.replace("${s}", "") for text in POSITIVE}
-    bad = {text.replace("${s}", "") for text in NEGATIVE}
     for _, world in made:
         moods.append(world.truth.mood["slow_mood"].mean())
-        plain = [t.replace(f"${s}", "") for s, t in zip(world.posts["symbol"], world.posts["text"], strict=True)]
-        tones.append(np.mean([(t in good) - int(t in bad) for t in plain]))
+        tones.append(np.mean([_tone(*row) for row in world.posts.select("symbol", "text").iter_rows()]))
         one_way = world.transfers.filter(pl.col("from_label") != pl.col("to_label"))
         flows.append(float(((one_way["from_label"] != "").cast(int) - (one_way["to_label"] != "").cast(int)).mean()))
         volume = world.options.group_by("is_call").agg(pl.col("volume").sum()).sort("is_call")["volume"]
         calls.append(float(volume[1] / volume.sum()))
     for family in (tones, flows, calls):
         assert np.corrcoef(moods, family)[0, 1] > 0.7
+
+
+def _tone(symbol: str, text: str) -> int:
+    good, bad = ([phrase.replace("${s}", f"${symbol}") for phrase in phrases] for phrases in (POSITIVE, NEGATIVE))
+    return any(phrase in text for phrase in good) - any(phrase in text for phrase in bad)
+
+
+def test_what_stands_around_a_phrase_has_no_tone_and_few_posts_repeat(world: SimulatedSession) -> None:
+    from features.signals.sentiment import LexiconSentiment
+    from features.signals.social_repeats import repeated
+    from marketdata.clock import NS_PER_DAY
+
+    assert not LexiconSentiment().score([*OPENERS, *TAILS]).any()
+    one = world.posts.filter(pl.col("symbol") == world.posts["symbol"][0])
+    share = repeated(one["ts_known"].to_numpy(), one["text"].to_list(), NS_PER_DAY).mean()
+    assert 0.02 < share < 0.35, "reposts, and few else by chance"
+
+
+def test_near_expiries_feel_a_stressed_regime_most(made: list[tuple[Session, SimulatedSession]]) -> None:
+    near, far = [], []
+    for _, world in made:
+        at_money = world.options.filter((pl.col("strike") / pl.col("underlying")).log().abs() < 0.02)
+        by_expiry = at_money.group_by("expiry_ns").agg(pl.col("iv").mean()).sort("expiry_ns")["iv"].to_list()
+        assert len(by_expiry) == 3
+        near.append(by_expiry[0])
+        far.append(by_expiry[-1])
+    assert np.std(near) > np.std(far)
