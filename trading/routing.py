@@ -1,9 +1,9 @@
 """Smart order routing: how much of an order goes to which venue, by what each lot costs all in.
 
 A lot taken at a venue costs its price, the venue's taker fee, and the venue's latency at a rate for waiting; a lot sold brings
-its price less them. Along a venue's levels that cost never falls, so taking the cheapest lot that is left anywhere, again and again,
-is the cheapest allocation of all: exchanging any lot of it for one that was left out cannot make it cheaper. Costs are compared
-as exact integers (price times a million plus fee, in millionths of a price unit); ties go to the venue named first.
+its price less them. Along a venue's levels that cost never falls, so taking the cheapest lot that is left anywhere, again and
+again, is the cheapest allocation of all: exchanging any lot of it for one that was left out cannot make it cheaper. Costs are
+compared as exact integers (price times a million plus fee, in millionths of a price unit); ties go to the venue named first.
 
 A part may rest instead. A resting lot costs its touch with the maker fee (a rebate makes it cheaper), where it fills: with the
 queue before it and the volume that is expected to trade there, ``max(volume - queue, 0)`` lots do. Lots rest where that saves
