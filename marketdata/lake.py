@@ -22,13 +22,16 @@ from typing import Final
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from marketdata.book import empty_book, fold_best
-from marketdata.events import ASK, BID, EVENT_SCHEMA, EXECUTE, F_LAST, HIDDEN, TRADE, events_from_frame
+from marketdata.events import EVENT_SCHEMA, EXECUTE, F_LAST, HIDDEN, TRADE, events_from_frame
 from marketdata.instruments import Instrument
 from marketdata.partitions import DATA_FILE
 from marketdata.paths import NO_INSTRUMENT, DataRoot
+
+Int64 = npt.NDArray[np.int64]
 
 EXECUTIONS: Final = (EXECUTE, HIDDEN, TRADE)
 ONE_SCHEMA: Final = frozenset({"events"})
@@ -181,7 +184,9 @@ def bars(root: DataRoot, instrument: Instrument, first: date, last: date, interv
     """
     if interval_ns <= 0:
         raise LakeError(f"a bar of {interval_ns} ns has no length")
-    return _bars(root, instrument, first, last, "*", f"ts_recv // {interval_ns}", f"bar * {interval_ns}")
+    rows = _ordered_executions(root, instrument, first, last)
+    bar = rows["ts_recv"] // interval_ns
+    return _bars(rows, bar, instrument).with_columns(start_ns=pl.Series(_firsts(bar)) * interval_ns)
 
 
 def volume_bars(root: DataRoot, instrument: Instrument, first: date, last: date, lots: int) -> pl.DataFrame:
@@ -196,8 +201,8 @@ def volume_bars(root: DataRoot, instrument: Instrument, first: date, last: date,
     """
     if lots <= 0:
         raise LakeError(f"a bar of {lots} lots has no volume")
-    row = "*, sum(size_lots) OVER (ORDER BY place ROWS UNBOUNDED PRECEDING) - size_lots AS before"
-    return _bars(root, instrument, first, last, row, f"before // {lots}", "min(ts_recv)")
+    rows = _ordered_executions(root, instrument, first, last)
+    return _bars(rows, (np.cumsum(rows["size_lots"]) - rows["size_lots"]) // lots, instrument)
 
 
 def trade_bars(root: DataRoot, instrument: Instrument, first: date, last: date, count: int) -> pl.DataFrame:
@@ -210,25 +215,55 @@ def trade_bars(root: DataRoot, instrument: Instrument, first: date, last: date, 
     """
     if count <= 0:
         raise LakeError(f"a bar of {count} trades has none")
-    row = "*, row_number() OVER (ORDER BY place) - 1 AS before"
-    return _bars(root, instrument, first, last, row, f"before // {count}", "min(ts_recv)")
+    rows = _ordered_executions(root, instrument, first, last)
+    return _bars(rows, np.arange(len(rows["size_lots"])) // count, instrument)
 
 
-def _bars(
-    root: DataRoot, instrument: Instrument, first: date, last: date, row: str, bar: str, start: str
-) -> pl.DataFrame:
-    scale = f"CAST({instrument.price_decimals!r} AS DOUBLE)"
-    sql = f"""
-        SELECT {start} AS start_ns, arg_min(price_units, place) * {scale} AS open, max(price_units) * {scale} AS high,
-               min(price_units) * {scale} AS low, arg_max(price_units, place) * {scale} AS close,
-               CAST(sum(size_lots) AS BIGINT) AS volume_lots,
-               CAST(sum(CASE side WHEN {ASK} THEN size_lots WHEN {BID} THEN -size_lots ELSE 0 END) AS BIGINT) AS signed_lots,
-               count(*) AS trades
-        FROM (SELECT *, {bar} AS bar FROM (SELECT {row} FROM ({_executions(root, instrument, first, last)})))
-        GROUP BY bar ORDER BY bar
-        """
-    with _engine().cursor() as connection:
-        return connection.sql(sql).pl()
+def _ordered_executions(root: DataRoot, instrument: Instrument, first: date, last: date) -> dict[str, Int64]:
+    """Return the executions of some sessions in their order, one int64 array a column."""
+    names = ("ts_recv", "price_units", "size_lots", "side")
+    with _engine().cursor() as connection:  # DuckDB keeps the order of a file's rows
+        parts = [
+            connection.sql(
+                f"SELECT {', '.join(names)} FROM read_parquet({quoted(file)}) WHERE action IN {EXECUTIONS}"
+            ).fetchnumpy()
+            for file in _event_files(root, instrument, first, last)
+        ]
+    return {name: np.concatenate([part[name] for part in parts], dtype=np.int64) for name in names}
+
+
+def _firsts(bar: Int64) -> Int64:
+    """Return the number of each bar, given that of each row."""
+    return bar[_starts(bar)]
+
+
+def _starts(bar: Int64) -> npt.NDArray[np.intp]:
+    """Return the first row of each bar; rows of a bar lie together."""
+    changes = np.flatnonzero(bar[1:] != bar[:-1]) + 1
+    return np.concatenate([np.zeros(min(len(bar), 1), np.intp), changes])
+
+
+def _bars(rows: dict[str, Int64], bar: Int64, instrument: Instrument) -> pl.DataFrame:
+    """Return the bars of ordered rows, given the bar of each; a bar starts with its first execution."""
+    starts, price, lots = _starts(bar), rows["price_units"], rows["size_lots"]
+    ends = np.concatenate([starts[1:], np.full(min(len(bar), 1), len(bar))])
+    scale, signed = instrument.price_decimals, -rows["side"] * lots  # the side is the resting one
+    return pl.DataFrame(
+        {
+            "start_ns": rows["ts_recv"][starts],
+            "open": price[starts] * scale,
+            "high": _each(np.maximum, price, starts) * scale,
+            "low": _each(np.minimum, price, starts) * scale,
+            "close": price[ends - 1] * scale,
+            "volume_lots": _each(np.add, lots, starts),
+            "signed_lots": _each(np.add, signed, starts),
+            "trades": ends - starts,
+        }
+    )
+
+
+def _each(fold: np.ufunc, values: Int64, starts: npt.NDArray[np.intp]) -> Int64:
+    return fold.reduceat(values, starts) if len(starts) else values[:0]
 
 
 @lru_cache(maxsize=1)
