@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "FLOWSENSE_PEERS"
+PYTHONS: Final = "FLOWSENSE_PEER_PYTHONS"
+"""Interpreters that have peers installed, separated as in ``PATH``; their versions need not agree with ours."""
 
 
 def peers_folder() -> Path | None:
@@ -37,3 +39,21 @@ def run_generator(folder: Path, script: str, *arguments: str, into: Path) -> Non
     subprocess.run(
         [sys.executable, str(folder / script), *arguments], cwd=into, env=environment, check=True, capture_output=True
     )
+
+
+def peer_python(package: str) -> Path | None:
+    """Return the first interpreter of ``FLOWSENSE_PEER_PYTHONS`` that can import a package, None where none can.
+
+    A peer runs in a process of its own: its pinned dependencies would not live beside ours.
+    """
+    for text in os.environ.get(PYTHONS, "").split(os.pathsep):
+        python = Path(text)
+        if text and python.is_file():
+            found = subprocess.run(
+                [str(python), "-c", f"import importlib.util as u, sys; sys.exit(u.find_spec({package!r}) is None)"],
+                check=False,
+                capture_output=True,
+            )
+            if found.returncode == 0:
+                return python
+    return None

@@ -22,6 +22,8 @@ MODULES: Final = (
     "benchmarks.drift",
     "benchmarks.sentiment",
     "benchmarks.backtest",
+    "benchmarks.venue",
+    "benchmarks.screening",
     "benchmarks.serving",
 )
 

@@ -32,11 +32,22 @@ class Hour:
 @pytest.fixture(scope="session")
 def hour() -> Hour:
     """Forecasts take no time and levels are deep, so that only what screen and engine share is left."""
+    return make_hour("inference_ns")
+
+
+@pytest.fixture(scope="session")
+def instant_hour() -> Hour:
+    """The same hour for somebody whose orders and answers take no time either."""
+    return make_hour("inference_ns", "decision_ns", "order_ns", "response_ns")
+
+
+def make_hour(*instant: str) -> Hour:
+    """Return the hour with some latencies set to zero."""
     base = preset("simulated", None, signal=1.0, sessions=2)
     settings = base.model_copy(
         update={
             "instruments": base.instruments[1:3],
-            "latency": base.latency.model_copy(update={"inference_ns": 0}),
+            "latency": base.latency.model_copy(update=dict.fromkeys(instant, 0)),
             "simulator": base.simulator.model_copy(update={"events_per_session": 12_000}),
             "sampling": base.sampling.model_copy(update={"every_events": 15}),
             "strategy": base.strategy.model_copy(update={"capital": 1e6}),
