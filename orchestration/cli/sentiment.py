@@ -28,9 +28,15 @@ def train(
     data: Annotated[Path, typer.Option(help="CSV with columns sentence (or text) and label; .gz is read too.")],
     output: Annotated[Path, typer.Option("--out", help="Folder to make; it must not exist.")],
     base: Annotated[
-        str, typer.Option(help="Checkpoint folder, minilm, scratch; auto: minilm where installed, else scratch.")
+        str, typer.Option(help="Checkpoint folder, minilm, words, scratch; auto: minilm where installed, else words.")
     ] = "auto",
-    passes: Annotated[int, typer.Option(min=1, help="Passes over the sentences at most.")] = 5,
+    passes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Passes over the sentences; default: 4 on a pretrained base, 5 from scratch."),
+    ] = None,
+    choose_passes: Annotated[
+        bool, typer.Option(help="Choose the number of passes, at most those: a further fit.")
+    ] = False,
     holdout: Annotated[float, typer.Option(help="Share of the sentences held back to score the recipe.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Of the split and of the fit.")] = 7,
     refit: Annotated[bool, typer.Option(help="Save a model fitted on every sentence, after the scoring.")] = True,
@@ -41,7 +47,7 @@ def train(
     from features.signals.sentiment_training import SentimentTraining, train_sentiment
 
     labelled = read_labelled(data)
-    training = SentimentTraining(passes=passes, holdout=holdout, seed=seed, refit=refit)
+    training = SentimentTraining(passes=passes, choose_passes=choose_passes, holdout=holdout, seed=seed, refit=refit)
     with StageProgress() as progress:
         made = train_sentiment(labelled, output, base=base, training=training, progress=progress)
     if as_json:

@@ -68,9 +68,8 @@ def test_peer_features_are_the_means_of_the_others_latest_rows(world: tuple[dict
 def test_a_signal_holds_from_when_it_was_known_and_for_its_own_symbol(world: tuple[dict, dict]) -> None:
     rows, labels = world
     times = [OPEN_NS - 5 * NS_PER_S, OPEN_NS + 40 * NS_PER_S]
-    frame = pl.DataFrame(
-        {"ts_known": times, "symbol": ["I1", "I1"], "social_sentiment": [0.25, -0.5], "social_attention": [1.0, 2.0]}
-    )
+    values = {name: [0.0, 0.0] for name in SIGNAL_COLUMNS["social"]} | {"social_sentiment": [0.25, -0.5]}
+    frame = pl.DataFrame({"ts_known": times, "symbol": ["I1", "I1"], **values})
     found, manifest = build_dataset_day(DAY, CONFIG, rows, labels, {"social": frame}, {})
     own = found.filter(pl.col("instrument_id") == 1)
     late = own["ts_recv"] >= times[1]

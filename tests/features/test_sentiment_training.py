@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from features.signals.sentiment import LexiconSentiment, SentimentModelError, build_sentiment
 from features.signals.sentiment_data import LabelledDataError, read_labelled, split_by_hash
 from features.signals.sentiment_scores import evaluate_sentiment, score_labels
-from features.signals.sentiment_training import SCRATCH, SentimentTraining, train_sentiment
+from features.signals.sentiment_training import SCRATCH, WORDS, SentimentTraining, train_sentiment
 
 SUBJECTS = ("the firm", "its unit", "the bank", "the maker", "the miner", "the group", "the chain", "the lender")
 OBJECTS = ("orders", "sales", "output", "margins", "bookings", "exports", "deliveries", "fees")
@@ -59,6 +59,11 @@ def test_a_saved_classifier_scores_as_it_did_and_holds_no_pickle(trained: Path) 
     again = evaluate_sentiment(build_sentiment(trained / "model"), data.part(held))
     assert again[0].confusion == record["held_back"][0]["confusion"]
     assert record["data_sha256"] == data.sha256
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWSENSE_CACHE", str(tmp_path / "cache"))
 
 
 def test_evaluate_prints_accuracy_and_macro_f1(trained: Path) -> None:
@@ -149,6 +154,34 @@ def test_macro_f1_is_the_mean_over_all_three_classes() -> None:
 def test_the_lexicon_names_classes_by_the_sign_of_its_score() -> None:
     texts = ["profit rose", "a terrible loss", "the meeting is on Monday"]
     assert LexiconSentiment().probabilities(texts).argmax(axis=1).tolist() == [2, 0, 1]
+
+
+def test_an_encoder_without_a_head_is_read_by_the_mean_over_its_tokens_wherever_it_is_loaded(
+    tmp_path: Path, trained: Path
+) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    bare = tmp_path / "bare"
+    AutoModel.from_pretrained(trained / "model").save_pretrained(bare)
+    AutoTokenizer.from_pretrained(trained / "model").save_pretrained(bare)
+    data = read_labelled(trained / "sentences.csv")
+    training = SentimentTraining(passes=1, batch=64, learning_rate=1e-4)
+    train_sentiment(data, tmp_path / "made", base=str(bare), training=training)
+    assert json.loads((tmp_path / "made" / "config.json").read_text())["flowsense_pooling"] == "mean"
+    model = build_sentiment(tmp_path / "made")
+    alone, beside = model.probabilities(data.texts[:1]), model.probabilities(data.texts[:40])
+    np.testing.assert_allclose(alone[0], beside[0], atol=2e-4, err_msg="padding is no token")
+
+
+@pytest.mark.realdata
+def test_on_the_phrase_bank_words_beat_the_lexicon(shared_data: Path, tmp_path: Path) -> None:
+    data = read_labelled(shared_data / "social" / "financial_phrasebank" / "phrasebank_80pct.csv.gz")
+    made = train_sentiment(data, tmp_path / "model", base=WORDS, training=SentimentTraining(refit=False))
+    ours, lexicon, most = made.scores
+    assert ours.n == 774
+    assert lexicon.macro_f1 == pytest.approx(0.618, abs=0.01)
+    assert ours.macro_f1 > lexicon.macro_f1 + 0.08, "0.758 when it was measured"
+    assert most.macro_f1 < 0.3
 
 
 @pytest.mark.realdata
