@@ -24,11 +24,19 @@ from marketdata.paths import DataRoot
 from marketdata.settings import Settings
 from models.bundle import Bundle, BundleManifest, BundlePredictor, load_bundle, save_bundle
 from models.catalog import forecaster, model_hyperparameters
-from models.design import design_arrays
+from models.design import DesignParams, design_arrays
 from models.evaluation import score
 from models.forecast import FORECAST_DTYPE, ForecastArray, clean_copy
+from models.forecaster import EVERY_PART, TrainingBlock
 from models.splits import Fold, walk_forward_folds
-from models.training_window import Points, last_known_labels, move_scale_units, training_block, training_window
+from models.training_window import (
+    Points,
+    TrainingWindow,
+    last_known_labels,
+    move_scale_units,
+    training_block,
+    training_window,
+)
 
 BeforeFit = Callable[[dict[str, Any]], str]
 """Writes a trial down before its fit and returns its id."""
@@ -114,7 +122,7 @@ def fit_bundle(
     if before_fit is not None:
         before_fit(trial)
     started = time.perf_counter()
-    stamps = _hash(rows_hash, code), _hash(rows_hash, points_hash, settings.sampling.decays_per_s, code)
+    stamps = _stamps(settings, rows_hash, points_hash, code)
     block, design, findings = training_block(root, settings, window, model.parts, seed, stamps)
     fitted = model.fit(block, settings.training, seed)
     design_values, design_config = design_arrays(design)
@@ -156,6 +164,21 @@ def fit_bundle(
     save_bundle(Bundle(manifest, arrays), folder)
     _write(root.folds / f"{key}.timing.json", json.dumps({"fit_seconds": time.perf_counter() - started}).encode())
     return load_bundle(folder)
+
+
+def design_block(
+    root: DataRoot, settings: Settings, dataset: Dataset, fold: Fold, points: Points
+) -> tuple[TrainingWindow, TrainingBlock, DesignParams]:
+    """Return a fold's window, its rows with every fitted feature, and the design; fits in the store are opened."""
+    window = training_window(dataset, fold, points)
+    stamps = _stamps(settings, window.rows_sha256(), window.points_sha256(), code_sha256())
+    block, design, _ = training_block(root, settings, window, EVERY_PART, settings.training.seed, stamps)
+    return window, block, design
+
+
+def _stamps(settings: Settings, rows: str, points: str, code: str) -> tuple[str, str]:
+    """Return the names of a window's design fits: of rows and code, and of rows, point events, decays and code."""
+    return _hash(rows, code), _hash(rows, points, settings.sampling.decays_per_s, code)
 
 
 def forecast_rows(

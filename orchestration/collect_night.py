@@ -31,6 +31,7 @@ from marketdata.paths import DataRoot
 from marketdata.settings import Settings
 from orchestration import collect_data
 from orchestration.build_facts import build_facts
+from orchestration.collect_features import feature_pages
 from orchestration.control_worlds import control_rows
 from orchestration.side_files import NightCosts, read_costs, read_json
 from orchestration.stage import StageContext
@@ -65,6 +66,7 @@ def collect_record(context: StageContext, paper_day: date | None = None, notes: 
     traded = paper_day or context.day
     paper = _paper(root, traded)
     costs = read_costs(root, context.day)
+    pages = feature_pages(context)
     verdict = decision["verdict"]
     shown = verdict["winner"] or verdict["best_candidate"]
     return NightRecord(
@@ -93,6 +95,9 @@ def collect_record(context: StageContext, paper_day: date | None = None, notes: 
         partitions=collect_data.partition_qualities(root, settings, [context.day]),
         features=collect_data.feature_summaries(table, settings),
         labels=collect_data.label_shares(table),
+        information=pages.information,
+        label_forms=pages.label_forms,
+        books=pages.pictures,
         signals=collect_data.signal_families(root, settings, context.day),
         stages=(*collect_data.stage_rows(root, settings, days), *_night_stages(dataset, league, paper)),
         timings=_timings(costs),

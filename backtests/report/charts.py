@@ -280,6 +280,82 @@ def rate_interval(rate: float | None, low: float | None, high: float | None, exp
     return _svg(width, height, "".join(parts), "interval-chart", f"promotion rate, {expects} is right")
 
 
+def interval_dot(value: float | None, low: float | None, high: float | None, most: float, *, width: int = 150) -> str:
+    """Return a value with its interval around zero on a shared axis from ``-most`` to ``most``."""
+    if value is None or not math.isfinite(value):
+        return numbers.ABSENT
+    height, pad = 22, 6
+    reach = (width - 2 * pad) / 2
+
+    def px(at: float) -> float:
+        return width / 2 + reach * min(max(at / (most or 1.0), -1.0), 1.0)
+
+    parts = [f'<line class="zero" x1="{width / 2:g}" x2="{width / 2:g}" y1="3" y2="{height - 3}"/>']
+    if low is not None and high is not None:
+        parts.append(f'<line class="interval" x1="{px(low):.1f}" x2="{px(high):.1f}" y1="11" y2="11"/>')
+    css = "gain" if value > 0 else "loss"
+    said = "" if low is None or high is None else f", {numbers.decimal(low, 3)} to {numbers.decimal(high, 3)}"
+    parts.append(
+        f'<circle class="ic {css}" cx="{px(value):.1f}" cy="11" r="4">'
+        f"<title>{numbers.decimal(value, 3, plus=True)}{said}</title></circle>"
+    )
+    return _svg(width, height, "".join(parts), "interval-dot", "coefficient with interval")
+
+
+def depth_chart(
+    picture: str,
+    mid: Sequence[float | None],
+    low: float,
+    high: float,
+    marks: Sequence[Mark],
+    *,
+    width: int = 1160,
+    height: int = 340,
+    label: str,
+) -> str:
+    """Return a picture of depth with price and time axes and the mid drawn over it.
+
+    Parameters
+    ----------
+    picture : str
+        Base64 PNG, price from ``high`` at the top to ``low``, time from left to right.
+    marks : sequence of Mark
+        Times, ``at`` in [0, 1].
+    """
+    left, right, top, bottom = 62, 8, 8, 26
+    plot_w, plot_h = width - left - right, height - top - bottom
+
+    def py(price: float) -> float:
+        return top + plot_h * (high - price) / (high - low)
+
+    box = f'x="{left}" y="{top}" width="{plot_w}" height="{plot_h}"'
+    parts = [f'<rect class="frame" {box}/>']
+    parts.append(
+        f'<image {box} preserveAspectRatio="none" style="image-rendering:pixelated" '
+        f'href="data:image/png;base64,{picture}"/>'
+    )
+    for value in nice_ticks(low, high, 6):
+        y = py(value)
+        parts.append(f'<line class="rule" x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        text = f"{value:,.2f}" if high - low < 100 else f"{value:,.0f}"
+        parts.append(f'<text class="tick" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+    for mark in marks:
+        x = left + plot_w * mark.at
+        parts.append(f'<line class="rule" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{top + plot_h}"/>')
+        words = f'text-anchor="middle">{escape(mark.label)}</text>'
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{height - 8}" {words}')
+    pieces: list[list[tuple[float, float]]] = [[]]
+    for k, price in enumerate(mid):
+        if price is None:
+            pieces.append([])
+        else:
+            pieces[-1].append((left + plot_w * (k + 0.5) / len(mid), py(price)))
+    for piece in pieces:
+        if len(piece) > 1:
+            parts.append(f'<path class="line mid" d="{_path([p[0] for p in piece], [p[1] for p in piece])}"/>')
+    return _svg(width, height, "".join(parts), "depth", label)
+
+
 def sparkbars(counts: Sequence[int], *, width: int = 120, height: int = 26) -> str:
     """Return a tiny histogram."""
     if not counts or not any(counts):

@@ -4,6 +4,7 @@ from datetime import date
 from html import escape
 
 from backtests.report import charts, numbers
+from backtests.report.feature_sections import label_forms
 from backtests.report.html import Column, Group, Row, absent, badge, card, section, table, term
 from backtests.report.record import Ablation, FeatureSummary, NightRecord, PartitionQuality
 
@@ -135,7 +136,8 @@ def features(record: NightRecord) -> str:
     holes = sum(1 for item in record.features if (item.missing_share or 0) > 0.2)
     many = f"{holes:,} of them missing in more than 20 %"
     lead = f"{len(record.features):,} raw features over the night's training rows; {many}.{_drifted(record)}"
-    return section("features", "Features and labels", _labels(record) + table(columns, groups, "features"), lead)
+    body = _labels(record) + label_forms(record) + table(columns, groups, "features")
+    return section("features", "Features and labels", body, lead)
 
 
 def _drift(item: FeatureSummary) -> str:

@@ -64,4 +64,13 @@ GLOSSARY: Final[dict[str, str]] = {
     "drift, sd": "Wasserstein distance between the same two, in standard deviations of the sessions before.",
     "quarantine": "A partition whose audit failed is kept with its reasons and cannot be opened by any later step.",
     "walk-forward": "Every row is forecast by a model that was fitted only on rows whose labels were known before.",
+    "IC": (
+        "Information coefficient: Spearman's rank correlation between a feature and the move that the label measures; 0 is "
+        "no relation."
+    ),
+    "q-value": (
+        "Smallest share of false discoveries at which a feature would count as one, over all features together: BH "
+        "(Benjamini-Hochberg) where tests depend little on each other, BY (Benjamini-Yekutieli) for any dependence."
+    ),
+    "persistence": "A forecast that repeats the last label that was known when the row was taken.",
 }

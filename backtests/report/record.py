@@ -27,6 +27,9 @@ from backtests.report.record_decision import Diagnosis as Diagnosis
 from backtests.report.record_decision import Kind as Kind
 from backtests.report.record_decision import LeagueRow as LeagueRow
 from backtests.report.record_decision import Requirement as Requirement
+from backtests.report.record_features import BookPicture as BookPicture
+from backtests.report.record_features import FeatureReport as FeatureReport
+from backtests.report.record_features import LabelFormRow as LabelFormRow
 from backtests.report.record_trading import Ablation as Ablation
 from backtests.report.record_trading import BandRow as BandRow
 from backtests.report.record_trading import Evidence as Evidence
@@ -109,6 +112,9 @@ class NightRecord:
     partitions: tuple[PartitionQuality, ...] = ()
     features: tuple[FeatureSummary, ...] = ()
     labels: tuple[LabelShare, ...] = ()
+    information: FeatureReport | None = None
+    label_forms: tuple[LabelFormRow, ...] = ()
+    books: tuple[BookPicture, ...] = ()
     signals: tuple[SignalFamily, ...] = ()
     stages: tuple[StageRows, ...] = ()
     timings: tuple[Timing, ...] = ()

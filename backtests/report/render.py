@@ -5,7 +5,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from backtests.report import data_sections, decision_sections, numbers, trading_sections
+from backtests.report import data_sections, decision_sections, feature_sections, numbers, trading_sections
 from backtests.report.glossary import GLOSSARY
 from backtests.report.html import anchor, section
 from backtests.report.record import NightRecord
@@ -19,6 +19,8 @@ LINKS = (
     ("diagnosis", "Calibration"),
     ("quality", "Data"),
     ("features", "Features"),
+    ("information", "Information"),
+    ("books", "Books"),
     ("machine", "Night"),
 )
 
@@ -45,11 +47,27 @@ def render_night_report(record: NightRecord, path: Path) -> Path:
     return path
 
 
+def render_feature_page(record: NightRecord, path: Path) -> Path:
+    """Write the features, labels and books of a record as a page of their own, whole or not at all."""
+    sections = "".join(
+        (
+            feature_sections.information(record),
+            feature_sections.books(record),
+            data_sections.features(record),
+            _glossary(),
+        )
+    )
+    title = f"FlowSense · features of {record.day.isoformat()} · {record.source}"
+    head = f"<h1>Features of {record.day:%A} {numbers.day(record.day)}</h1>"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(_page(title, _header(record, head), sections, _footer(record)), encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
 def night_page(record: NightRecord) -> str:
     """Return the page as text."""
-    resources = files("backtests.report")
-    style = resources.joinpath("report.css").read_text(encoding="utf-8")
-    script = resources.joinpath("report.js").read_text(encoding="utf-8")
     sections = "".join(
         (
             decision_sections.decision(record),
@@ -62,24 +80,36 @@ def night_page(record: NightRecord) -> str:
             data_sections.ablations(record),
             data_sections.quality(record),
             data_sections.features(record),
+            feature_sections.information(record),
+            feature_sections.books(record),
             data_sections.machine(record),
             _glossary(),
         )
     )
-    links = "".join(f'<a href="#{key}">{escape(name)}</a>' for key, name in LINKS if f'id="{key}"' in sections)
     title = f"FlowSense · night of {record.day.isoformat()} · {record.source}"
+    head = f"<h1>Night of {record.day:%A} {numbers.day(record.day)}</h1>"
+    top = f"{_header(record, head)}{decision_sections.status_line(record)}{_notes(record)}"
+    return _page(title, top, sections, _footer(record))
+
+
+def _page(title: str, top: str, sections: str, footer: str) -> str:
+    """Return a page around its sections, with links to those that are there."""
+    resources = files("backtests.report")
+    style = resources.joinpath("report.css").read_text(encoding="utf-8")
+    script = resources.joinpath("report.js").read_text(encoding="utf-8")
+    links = "".join(f'<a href="#{key}">{escape(name)}</a>' for key, name in LINKS if f'id="{key}"' in sections)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)}</title><style>{style}</style></head><body>"
-        f"<main>{_header(record)}{decision_sections.status_line(record)}{_notes(record)}"
-        f'<nav aria-label="sections">{links}</nav>{sections}{_footer(record)}</main>'
+        f"<main>{top}"
+        f'<nav aria-label="sections">{links}</nav>{sections}{footer}</main>'
         f"<script>{script}</script></body></html>\n"
     )
 
 
-def _header(record: NightRecord) -> str:
+def _header(record: NightRecord, head: str) -> str:
     world = f" · {escape(record.world)}" if record.world else ""
     days = f"{len(record.train_days):,} training {record.fold_unit}s, {len(record.test_days):,} tested"
     facts = [
@@ -90,7 +120,7 @@ def _header(record: NightRecord) -> str:
     ]
     return (
         '<header><div class="brand"><span class="logo" aria-hidden="true"></span>FlowSense</div>'
-        f"<h1>Night of {record.day:%A} {numbers.day(record.day)}</h1>"
+        f"{head}"
         f'<p class="facts">{" · ".join(f for f in facts if f)}</p></header>'
     )
 

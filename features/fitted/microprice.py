@@ -173,6 +173,7 @@ def estimate(
     *,
     buckets: int = IMBALANCE_BUCKETS,
     spreads: int = SPREAD_BUCKETS,
+    first_move: bool = False,
 ) -> tuple[Float64, Float64]:
     """Return the table of adjustments, shape (S, N), ticks, and the spread edges, shape (S - 1,).
 
@@ -182,6 +183,8 @@ def estimate(
         Of every row; rows without a known imbalance or spread take part in no transition.
     first, second : intp arrays, shape (p,)
         The rows that a transition goes from and to.
+    first_move : bool
+        Return G¹, the expected mid after its first move, in place of the limit.
 
     Raises
     ------
@@ -206,10 +209,10 @@ def estimate(
     state = [np.nan_to_num(row * buckets + c).astype(np.int64) for c in (column, buckets - 1 - column)]
     begin = np.concatenate([state[0][first], state[1][first]])
     end = np.concatenate([state[0][second], state[1][second]])
-    return solve(begin, end, np.concatenate([move, -move]), spreads, buckets), edges
+    return solve(begin, end, np.concatenate([move, -move]), spreads, buckets, first_move=first_move), edges
 
 
-def solve(begin: Int64, end: Int64, move: Float64, spreads: int, buckets: int) -> Float64:
+def solve(begin: Int64, end: Int64, move: Float64, spreads: int, buckets: int, *, first_move: bool = False) -> Float64:
     """Return G* of every state, shape (S, N), from symmetrised transitions; states that were not seen take a neighbour's.
 
     Parameters
@@ -218,11 +221,13 @@ def solve(begin: Int64, end: Int64, move: Float64, spreads: int, buckets: int) -
         States, ``spread bucket * buckets + imbalance bucket``.
     move : float64 array, shape (p,)
         Change of the mid, ticks.
+    first_move : bool
+        Stop at the first move: G¹ = (I - Q)⁻¹ r.
     """
     count = spreads * buckets
     visits = np.bincount(begin, minlength=count).astype(np.float64)
     seen = visits > 0
-    inside = seen[end]
+    inside = seen[end] & (move == 0) if first_move else seen[end]
     steps = np.bincount(begin[inside] * count + end[inside], minlength=count * count).reshape(count, count)
     expected = np.bincount(begin, weights=move, minlength=count) / np.maximum(visits, 1.0)
     chance = steps / np.maximum(visits, 1.0)[:, None]

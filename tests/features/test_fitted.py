@@ -39,7 +39,7 @@ def _chain(seed: int, steps: int) -> tuple[np.ndarray, ...]:
     return chance, up - down, path, moves
 
 
-def _stoikov_series(path: np.ndarray, moves: np.ndarray) -> np.ndarray:
+def _stoikov_series(path: np.ndarray, moves: np.ndarray, *, first_move: bool = False) -> np.ndarray:
     """Return G* as the paper writes it: G¹ = (I - Q)⁻¹ r and Σ Bᵏ G¹, from counted, symmetrised transitions."""
     count = BUCKETS * SPREADS
     still, moved, expected, visits = (
@@ -60,6 +60,8 @@ def _stoikov_series(path: np.ndarray, moves: np.ndarray) -> np.ndarray:
             (moved if move else still)[a, b] += 1
     q, t, r = still / visits[:, None], moved / visits[:, None], expected / visits
     first = np.linalg.solve(np.eye(count) - q, r)
+    if first_move:
+        return first.reshape(SPREADS, BUCKETS)
     later = np.linalg.solve(np.eye(count) - q, t)
     total, term = first.copy(), first.copy()
     for _ in range(3_000):
@@ -72,14 +74,13 @@ def test_the_limit_of_expected_mids_equals_the_papers_series_and_the_known_chain
     chance, drift, path, moves = _chain(1, 60_000)
     begin, end, move = path[:-1], path[1:], moves[:-1]
     flip = lambda s: (s // BUCKETS) * BUCKETS + BUCKETS - 1 - s % BUCKETS  # noqa: E731  # one line of arithmetic
-    table = solve(
-        np.concatenate([begin, flip(begin)]),
-        np.concatenate([end, flip(end)]),
-        np.concatenate([move, -move]),
-        SPREADS,
-        BUCKETS,
-    )
+    steps = (np.concatenate(pair) for pair in ((begin, flip(begin)), (end, flip(end)), (move, -move)))
+    pairs = tuple(steps)
+    table = solve(*pairs, SPREADS, BUCKETS)
     np.testing.assert_allclose(table, _stoikov_series(path, moves), atol=1e-9)
+    first = solve(*pairs, SPREADS, BUCKETS, first_move=True)
+    np.testing.assert_allclose(first, _stoikov_series(path, moves, first_move=True), atol=1e-9)
+    assert np.abs(first - table).max() > 0.05
     count = BUCKETS * SPREADS
     known = np.linalg.lstsq(np.eye(count) - chance, drift, rcond=None)[0].reshape(SPREADS, BUCKETS)
     known -= known[:, BUCKETS // 2].mean()
