@@ -9,17 +9,21 @@ import typer
 from marketdata.settings import SettingsError
 from orchestration.cli import (
     ab,
+    arbitrage,
     capture,
     controls,
     data,
     evidence,
+    feature_report,
     feeds,
     house,
     ingest,
     live,
     nights,
     sentiment,
+    signals,
     simulate,
+    strategies,
     switches,
 )
 from orchestration.cli.console import err
@@ -56,12 +60,16 @@ for module in (
     data,
     simulate,
     evidence,
+    feature_report,
     sentiment,
+    signals,
     live,
     feeds,
     house,
     ab,
+    arbitrage,
     controls,
+    strategies,
     switches,
 ):
     module.register(app)
