@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from backtests.report.record import FeatureSummary, LabelShare, PartitionQuality, SignalFamily, StageRows
+from backtests.report.record import Ablation, FeatureSummary, LabelShare, PartitionQuality, SignalFamily, StageRows
 from features.dataset import LABEL_MISSING, Dataset
 from features.drift import ColumnDrift, drift
 from features.signals.columns import SIGNAL_COLUMNS, SLOW_KINDS
@@ -188,3 +188,20 @@ def signal_families(root: DataRoot, settings: Settings, day: date) -> tuple[Sign
         detail = manifest.extra.get("detail", "")
         found.append(SignalFamily(kind=kind, present=True, rows=manifest.rows, detail=str(detail)))
     return tuple(found)
+
+
+ABLATION_ROWS: Final = 50_000
+"""Largest table of which the families are added and removed every night: eight walks of a linear model."""
+
+
+def signal_ablations(table: Dataset, settings: Settings) -> tuple[Ablation, ...]:
+    """Return the linear candidate's walk with each kind of slow signal added and removed; nothing for large tables."""
+    from models.ablation import ablate_families
+
+    if len(table) > ABLATION_ROWS or not SLOW_KINDS[settings.source]:
+        return ()
+    families = {kind: SIGNAL_COLUMNS[kind] for kind in SLOW_KINDS[settings.source]}
+    return tuple(
+        Ablation(family=item.family, change=item.change, model="linear", mcc=item.mcc, log_loss=item.log_loss)
+        for item in ablate_families(table, settings, families)
+    )

@@ -29,7 +29,7 @@ from backtests.report.record import (
 from marketdata.clock import from_ns
 from marketdata.paths import DataRoot
 from marketdata.settings import Settings
-from orchestration import collect_data
+from orchestration import collect_data, collect_evidence
 from orchestration.build_facts import build_facts
 from orchestration.collect_features import feature_pages
 from orchestration.control_worlds import control_rows
@@ -90,6 +90,9 @@ def collect_record(context: StageContext, paper_day: date | None = None, notes: 
         diagnoses=_diagnoses(root, context, league),
         evidence=_evidence(series, league, shown, settings),
         band=_band(read_json(night / BAND), shown),
+        statistics=collect_evidence.statistics(night, settings),
+        execution=collect_evidence.execution(night, read_json(night / BAND)),
+        surfaces=collect_evidence.surfaces(night),
         paper=paper,
         parity=_parity(root, traded),
         partitions=collect_data.partition_qualities(root, settings, [context.day]),
@@ -99,6 +102,7 @@ def collect_record(context: StageContext, paper_day: date | None = None, notes: 
         label_forms=pages.label_forms,
         books=pages.pictures,
         signals=collect_data.signal_families(root, settings, context.day),
+        ablations=collect_data.signal_ablations(table, settings),
         stages=(*collect_data.stage_rows(root, settings, days), *_night_stages(dataset, league, paper)),
         timings=_timings(costs),
         wall_s=costs.wall_s if costs else None,
