@@ -67,7 +67,7 @@ def _best_of(run: Callable[[], object]) -> float:
     return min(times)
 
 
-def backtest_taker() -> dict[str, Any]:
+def session_taker() -> dict[str, Any]:
     """Trade a session of five instruments on forecasts through agent, venue and scheduler."""
     settings, session, events, _, forecasts = _market()
     config = engine_config(settings, session)
@@ -78,7 +78,7 @@ def backtest_taker() -> dict[str, Any]:
     return {"n": len(events), "unit": "event", "per_s": len(events) / seconds}
 
 
-def backtest_maker() -> dict[str, Any]:
+def session_maker() -> dict[str, Any]:
     """Quote both sides of five instruments all day, queue positions and cancels included."""
     settings, session, events, _, forecasts = _market()
     maker = touch_maker(lots=1, max_position=3, last_entry_ns=last_entry_ns(settings, session))
@@ -129,8 +129,8 @@ def screen_rows() -> dict[str, Any]:
 
 
 BENCHMARKS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
-    "backtest_taker": backtest_taker,
-    "backtest_maker": backtest_maker,
+    "session_taker": session_taker,
+    "session_maker": session_maker,
     "engine_batch": engine_batch,
     "screen_rows": screen_rows,
 }

@@ -1,6 +1,6 @@
 """The agent: what it knows, what it decides, what it sends. It sees events only, and is the same in every mode.
 
-Its steps are :func:`agent_market`, :func:`agent_answer`, :func:`agent_forecast`, :func:`agent_timer` and
+Its steps are :func:`agent_quote`, :func:`agent_answer`, :func:`agent_forecast`, :func:`agent_timer` and
 :func:`agent_control`; each may put commands on their way and write journal rows. It knows the book as of the last whole event
 group that it received, and its position as of the last answer that it received.
 """
@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from marketdata.events import BID
+from marketdata.bits import inlined
 from trading import controls as _controls
+from trading.changing import reserved_lots
 from trading.journal import (
     ACKNOWLEDGED,
     CANCEL_REJECTED,
@@ -19,14 +20,20 @@ from trading.journal import (
     CONTROL,
     FILL,
     FORECAST,
+    FUNDING_ROW,
     MARK,
     MARK_INSTRUMENT,
+    MODIFIED_ROW,
+    MODIFY_REJECTED,
     R_REARMED,
+    R_RECOVERED,
+    R_SILENT,
     REJECTED_ROW,
     RISK,
     SESSION,
 )
-from trading.ledger import ledger_fill, remark
+from trading.ladder import rearm, set_peak
+from trading.ledger import MILLION, funding_paid, ledger_fill, remark
 from trading.orders import (
     ACK,
     CANCEL_REFUSED,
@@ -36,14 +43,26 @@ from trading.orders import (
     FILL_WHOLE,
     FREE,
     ILLEGAL,
+    MODIFIED,
+    MODIFY_REFUSED,
+    REFUSED,
     is_live,
     next_state,
 )
-from trading.risk import rearm
-from trading.sending import FLATTEN_ASKED, FLATTEN_ENDING, FLATTEN_HALT, FLATTEN_KILL, FLATTEN_PAUSE, note, want_cancel
+from trading.outbox import note, own_orders_changed
+from trading.sending import (
+    FLATTEN_ASKED,
+    FLATTEN_ENDING,
+    FLATTEN_HALT,
+    FLATTEN_KILL,
+    FLATTEN_PAUSE,
+    want_cancel,
+)
 from trading.state import (
     G_ENDING,
+    G_EQUITY,
     G_FLATTEN,
+    G_HEARD_NS,
     G_ILLEGAL,
     G_INTENTS,
     G_KILLED,
@@ -51,7 +70,12 @@ from trading.state import (
     G_LIVE,
     G_NEXT_MARK,
     G_NEXT_TIMER,
+    G_OPEN_BETS,
+    G_OPEN_EQUITY,
     G_PAUSED,
+    G_PEAK,
+    G_SILENT,
+    I_ANOMALY_PPM,
     I_ASK,
     I_ASK_LOTS,
     I_BID,
@@ -61,11 +85,18 @@ from trading.state import (
     I_EQUITY,
     I_FEES,
     I_FORECAST_NS,
+    I_FUNDING,
+    I_IS_OPEN,
     I_MARK_ASK,
     I_MARK_BID,
     I_MAX_POSITION,
+    I_OWN_ASK,
+    I_OWN_ASK_ID,
+    I_OWN_BID,
+    I_OWN_BID_ID,
     I_POSITION,
     I_SELL_WORKING,
+    I_SIZE_PPM,
     I_TAPE_LOTS,
     I_TIMER,
     I_TRADED_LOTS,
@@ -73,10 +104,12 @@ from trading.state import (
     K_MAKER_PPM,
     K_TAKER_PPM,
     K_TICK,
+    K_TRADE_FEE,
     K_UNIT_NANOS,
     NEVER,
     P_CLOCK_NS,
     P_CLOSE_NS,
+    P_DEAD_MAN_NS,
     P_ENDING_NS,
     P_OPEN_NS,
     AgentState,
@@ -84,6 +117,7 @@ from trading.state import (
     Int64,
     Records,
 )
+from trading.stops import follow_entry
 from trading.strategies import (
     O_SLOT,
     V_ASK,
@@ -110,9 +144,13 @@ from trading.strategies import (
     V_UNIT_NANOS,
     V_UNSETTLED,
 )
+from trading.top_flow import show_top
 
 _KILL, _PAUSE, _RESUME = _controls.KILL, _controls.PAUSE, _controls.RESUME
 _REARM, _LIMIT, _FLATTEN = _controls.REARM, _controls.POSITION_LIMIT, _controls.FLATTEN
+_SIZE, _ANOMALY = _controls.SIZE_SCALE, _controls.ANOMALY
+_HEARTBEAT, _DEPOSIT = _controls.HEARTBEAT, _controls.DEPOSIT
+_FUNDING = _controls.FUNDING
 
 _i: Final = np.int64
 """Makes a constant an ordinary int64 argument: numba would compile a function anew for each literal."""
@@ -124,75 +162,79 @@ TIMER_STRATEGY: Final = 1
 TIMER_ENDING: Final = 2
 TIMER_MARK: Final = 3
 TIMER_CLOSE: Final = 4
+TIMER_DEAD_MAN: Final = 5
 
 
 @njit(cache=True)
-def _look(agent: AgentState, parameters: EngineParameters, slot: int, view: Int64) -> None:
-    inst, fixed = agent.inst[slot], parameters.inst[slot]
-    view[V_BID] = inst[I_BID]
-    view[V_BID_LOTS] = inst[I_BID_LOTS]
-    view[V_ASK] = inst[I_ASK]
-    view[V_ASK_LOTS] = inst[I_ASK_LOTS]
-    view[V_POSITION] = inst[I_POSITION]
-    view[V_BUY_WORKING] = inst[I_BUY_WORKING]
-    view[V_SELL_WORKING] = inst[I_SELL_WORKING]
-    view[V_UNSETTLED] = inst[I_UNSETTLED]
-    others = 0
-    for k in range(len(agent.inst)):
-        row = agent.inst[k]
-        if k != slot and (row[I_POSITION] != 0 or row[I_BUY_WORKING] + row[I_SELL_WORKING] > 0):
-            others += 1
-    view[V_OPEN_BETS] = others
-    view[V_FORECAST_NS] = inst[I_FORECAST_NS]
-    view[V_OPEN_NS] = parameters.ints[P_OPEN_NS]
-    view[V_CLOSE_NS] = parameters.ints[P_CLOSE_NS]
-    view[V_TICK] = fixed[K_TICK]
-    view[V_UNIT_NANOS] = fixed[K_UNIT_NANOS]
-    view[V_MAKER_PPM] = fixed[K_MAKER_PPM]
-    view[V_TAKER_PPM] = fixed[K_TAKER_PPM]
-    for k in range(V_OWN_BID_ID, V_TIMER_NS + 1):
-        view[k] = 0
-    view[V_TAPE_LOTS] = inst[I_TAPE_LOTS]
-    if inst[I_BUY_WORKING] + inst[I_SELL_WORKING] > 0:
-        for j in range(len(agent.orders)):
-            order = agent.orders[j]
-            if order.state != FREE and order.slot == slot and order.cancel_sent == 0:
-                if order.side == BID and order.order_id > view[V_OWN_BID_ID]:
-                    view[V_OWN_BID_ID] = order.order_id
-                    view[V_OWN_BID] = order.price_units
-                elif order.side != BID and order.order_id > view[V_OWN_ASK_ID]:
-                    view[V_OWN_ASK_ID] = order.order_id
-                    view[V_OWN_ASK] = order.price_units
+def prepare_view(agent: AgentState, parameters: EngineParameters, view: Int64) -> None:
+    """Write what changes nowhere, or not at a wake, into the view of each instrument, shape (I, V_COUNT)."""
+    for slot in range(len(agent.inst)):
+        fixed = parameters.inst[slot]
+        view[slot, V_OPEN_NS] = parameters.ints[P_OPEN_NS]
+        view[slot, V_CLOSE_NS] = parameters.ints[P_CLOSE_NS]
+        view[slot, V_TICK] = fixed[K_TICK]
+        view[slot, V_UNIT_NANOS] = fixed[K_UNIT_NANOS]
+        view[slot, V_MAKER_PPM] = fixed[K_MAKER_PPM]
+        view[slot, V_TAKER_PPM] = fixed[K_TAKER_PPM]
+        show_top(agent.inst[slot], view[slot])
 
 
-@njit(cache=True)
-def wake(
-    agent: AgentState, parameters: EngineParameters, decide: Any, view: Int64, now: int, slot: int, why: int
-) -> int:
-    """Let the strategy decide about one instrument, note what it wants, and return what it made of it."""
-    _look(agent, parameters, slot, view)
-    ints, floats = parameters.strategy_ints, parameters.strategy_floats
-    rows = decide(now, why, ints, floats, view, agent.forecast[slot], agent.memory[slot], agent.intents)
+@inlined
+def look(agent: AgentState, slot: int, view: Int64) -> None:
+    """Write what the agent knows of an instrument into its view, for the strategy to read."""
+    inst = agent.inst
+    view[slot, V_BID] = inst[slot, I_BID]
+    view[slot, V_BID_LOTS] = inst[slot, I_BID_LOTS]
+    view[slot, V_ASK] = inst[slot, I_ASK]
+    view[slot, V_ASK_LOTS] = inst[slot, I_ASK_LOTS]
+    view[slot, V_POSITION] = inst[slot, I_POSITION]
+    view[slot, V_BUY_WORKING] = inst[slot, I_BUY_WORKING]
+    view[slot, V_SELL_WORKING] = inst[slot, I_SELL_WORKING]
+    view[slot, V_UNSETTLED] = inst[slot, I_UNSETTLED]
+    view[slot, V_OPEN_BETS] = agent.g[G_OPEN_BETS] - inst[slot, I_IS_OPEN]
+    view[slot, V_FORECAST_NS] = inst[slot, I_FORECAST_NS]
+    view[slot, V_OWN_BID_ID] = inst[slot, I_OWN_BID_ID]
+    view[slot, V_OWN_BID] = inst[slot, I_OWN_BID]
+    view[slot, V_OWN_ASK_ID] = inst[slot, I_OWN_ASK_ID]
+    view[slot, V_OWN_ASK] = inst[slot, I_OWN_ASK]
+    view[slot, V_OUTCOME] = 0
+    view[slot, V_TIMER_NS] = 0
+    view[slot, V_TAPE_LOTS] = inst[slot, I_TAPE_LOTS]
+
+
+@inlined
+def after_wake(agent: AgentState, slot: int, now: int, rows: int, view: Int64) -> None:
+    """Note what the strategy wants: ``rows`` orders and cancels, and perhaps a timer."""
     for r in range(rows):
         agent.intents[r, O_SLOT] = slot
     agent.g[G_INTENTS] = rows
-    if view[V_TIMER_NS] > 0:
-        agent.inst[slot, I_TIMER] = max(view[V_TIMER_NS], now + 1)
+    if view[slot, V_TIMER_NS] > 0:
+        agent.inst[slot, I_TIMER] = max(view[slot, V_TIMER_NS], now + 1)
         agent.g[G_NEXT_TIMER] = min(agent.g[G_NEXT_TIMER], agent.inst[slot, I_TIMER])
-    return view[V_OUTCOME]
 
 
-@njit(cache=True)
-def agent_quote(inst: Int64, bid: int, bid_lots: int, ask: int, ask_lots: int) -> None:
+@inlined
+def quotes_differ(inst: Int64, slot: int, bid: int, bid_lots: int, ask: int, ask_lots: int) -> bool:
+    """Return whether the best quotes are others than those the agent knows."""
+    return (
+        bid != inst[slot, I_BID]
+        or bid_lots != inst[slot, I_BID_LOTS]
+        or ask != inst[slot, I_ASK]
+        or ask_lots != inst[slot, I_ASK_LOTS]
+    )
+
+
+@inlined
+def agent_quote(inst: Int64, slot: int, bid: int, bid_lots: int, ask: int, ask_lots: int) -> None:
     """Take in the best quotes after an event group that changed them."""
-    inst[I_BID] = bid
-    inst[I_BID_LOTS] = bid_lots
-    inst[I_ASK] = ask
-    inst[I_ASK_LOTS] = ask_lots
+    inst[slot, I_BID] = bid
+    inst[slot, I_BID_LOTS] = bid_lots
+    inst[slot, I_ASK] = ask
+    inst[slot, I_ASK_LOTS] = ask_lots
     if bid_lots > 0:
-        inst[I_MARK_BID] = bid
+        inst[slot, I_MARK_BID] = bid
     if ask_lots > 0:
-        inst[I_MARK_ASK] = ask
+        inst[slot, I_MARK_ASK] = ask
 
 
 @njit(cache=True)
@@ -211,8 +253,9 @@ def agent_answer(
     before = _i(agent.orders[max(j, 0)].state)
     after = _i(next_state(before, answer)) if j >= 0 else ILLEGAL
     if after == ILLEGAL:
-        if j < 0 and answer == CANCEL_REFUSED:
-            k = note(agent, parameters, out, _i(CANCEL_REJECTED), now, slot, reason)
+        if j < 0 and answer in (CANCEL_REFUSED, MODIFY_REFUSED):
+            kind = _i(CANCEL_REJECTED) if answer == CANCEL_REFUSED else _i(MODIFY_REJECTED)
+            k = note(agent, parameters, out, kind, now, slot, reason)
             out[k].venue_ns = said.venue_ns
             out[k].order_id = said.order_id
         else:
@@ -223,24 +266,39 @@ def agent_answer(
     working = I_BUY_WORKING if side > 0 else I_SELL_WORKING
     kind = ACKNOWLEDGED
     paid = 0
+    reserved = reserved_lots(agent.orders, j)
     if answer in (FILL_PART, FILL_WHOLE):
         kind = FILL
         unit = parameters.inst[slot, K_UNIT_NANOS]
         ppm = parameters.inst[slot, K_MAKER_PPM if said.maker else K_TAKER_PPM]
-        paid = fee(said.price_units * said.size_lots * unit, said.size_lots, ppm)
+        paid = fee(said.price_units * said.size_lots * unit, said.size_lots, ppm) + parameters.inst[slot, K_TRADE_FEE]
+        follow_entry(inst, side, said.price_units, said.size_lots)
         ledger_fill(inst, side, said.price_units, said.size_lots, unit, paid)
         order.leaves_lots -= said.size_lots
-        inst[working] -= said.size_lots
         remark(g, inst, unit)
+        if answer == FILL_WHOLE:
+            order.modify_sent = 0
     elif answer == CANCEL_REFUSED:
         kind = CANCEL_REJECTED
         order.cancel_sent = 0
-    elif answer != ACK:
-        inst[working] -= order.leaves_lots
+    elif answer == ACK:
+        order.price_units = said.price_units
+    elif answer == MODIFIED:
+        kind = MODIFIED_ROW
+        order.size_lots += said.leaves_lots - order.leaves_lots
+        order.leaves_lots = said.leaves_lots
+        order.price_units = said.price_units
+        order.modify_sent = 0
+    elif answer == MODIFY_REFUSED:
+        kind = MODIFY_REJECTED
+        order.modify_sent = 0
+    else:
         kind = CANCELLED_ROW if answer == DONE else REJECTED_ROW
+        order.modify_sent = 0
+    inst[working] += (0 if answer in (DONE, REFUSED) else reserved_lots(agent.orders, j)) - reserved
     awaiting = _i(order.awaiting)
-    if answer in (ACK, CANCEL_REFUSED):
-        awaiting = _i(order.cancel_sent)
+    if answer in (ACK, CANCEL_REFUSED, MODIFIED, MODIFY_REFUSED):
+        awaiting = max(_i(order.cancel_sent), _i(order.modify_sent))
     elif answer != FILL_PART:
         awaiting = _i(0)
     inst[I_UNSETTLED] += awaiting - _i(order.awaiting)
@@ -261,6 +319,7 @@ def agent_answer(
     if not is_live(after):
         order.state = FREE
         g[G_LIVE] -= 1
+    own_orders_changed(agent, slot)
     return kind == FILL
 
 
@@ -304,6 +363,13 @@ def agent_timer(agent: AgentState, parameters: EngineParameters, out: Records, n
         g[G_FLATTEN] |= FLATTEN_ENDING
         note(agent, parameters, out, _i(SESSION), now, _i(-1), _i(2))
         which = TIMER_ENDING
+    dead_man = ints[P_DEAD_MAN_NS]
+    if which == 0 and dead_man > 0 and g[G_SILENT] == 0 and g[G_HEARD_NS] + dead_man <= now:
+        g[G_SILENT] = 1
+        note(agent, parameters, out, _i(RISK), now, _i(-1), _i(R_SILENT))
+        for k in range(len(agent.inst)):
+            want_cancel(agent, k)
+        which = TIMER_DEAD_MAN
     if which == 0 and g[G_NEXT_MARK] <= now:
         if now == ints[P_OPEN_NS]:
             note(agent, parameters, out, _i(SESSION), now, _i(-1), _i(1))
@@ -320,6 +386,8 @@ def agent_timer(agent: AgentState, parameters: EngineParameters, out: Records, n
     first = g[G_NEXT_MARK]
     if g[G_ENDING] == 0:
         first = min(first, ints[P_ENDING_NS])
+    if dead_man > 0 and g[G_SILENT] == 0 and g[G_ENDING] != CLOSED:
+        first = min(first, g[G_HEARD_NS] + dead_man)
     for k in range(len(agent.inst)):
         first = min(first, agent.inst[k, I_TIMER])
     g[G_NEXT_TIMER] = first
@@ -377,3 +445,32 @@ def agent_control(
                 agent.inst[s, I_MAX_POSITION] = value
     elif kind == _FLATTEN:
         g[G_FLATTEN] |= FLATTEN_ASKED
+    elif kind in (_SIZE, _ANOMALY):
+        column = I_SIZE_PPM if kind == _SIZE else I_ANOMALY_PPM
+        for s in range(len(agent.inst)):
+            if slot < 0 or s == slot:
+                agent.inst[s, column] = min(max(value, 0), MILLION) if kind == _SIZE else value
+    elif kind == _HEARTBEAT:
+        g[G_HEARD_NS] = now
+        if g[G_SILENT] != 0:
+            g[G_SILENT] = 0
+            note(agent, parameters, out, _i(RISK), now, _i(-1), _i(R_RECOVERED))
+        if parameters.ints[P_DEAD_MAN_NS] > 0:
+            g[G_NEXT_TIMER] = min(g[G_NEXT_TIMER], now + parameters.ints[P_DEAD_MAN_NS])
+    elif kind == _FUNDING:
+        for s in range(len(agent.inst)):
+            if (slot < 0 or s == slot) and agent.inst[s, I_POSITION] != 0:
+                unit = parameters.inst[s, K_UNIT_NANOS]
+                mark = (agent.inst[s, I_MARK_BID] + agent.inst[s, I_MARK_ASK]) // 2
+                paid = funding_paid(agent.inst[s, I_POSITION], mark, unit, value)
+                agent.inst[s, I_CASH] -= paid
+                agent.inst[s, I_FUNDING] += paid
+                remark(g, agent.inst[s], unit)
+                k = note(agent, parameters, out, _i(FUNDING_ROW), now, s, _i(0))
+                out[k].fee_nanos = paid
+                out[k].price_units = mark
+                out[k].size_lots = value
+    elif kind == _DEPOSIT:
+        g[G_EQUITY] += value
+        g[G_OPEN_EQUITY] += value
+        set_peak(g, parameters.ints, g[G_PEAK] + value)

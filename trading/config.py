@@ -1,6 +1,7 @@
 """What an engine is: session, instruments, latencies, limits, strategy and fill model, frozen and hashed."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,9 +11,10 @@ from marketdata.clock import NS_PER_MS, NS_PER_S, Session
 from marketdata.instruments import BookKind, Instrument
 from marketdata.settings import LatencySettings, RiskSettings, Settings
 from trading.controls import ControlArray, no_controls
-from trading.hooks import QUEUE_MODELS, QueueModel, fee_ppm
+from trading.hooks import QueueModel, fee_ppm, find_queue_model
 from trading.ledger import to_nanos
 from trading.pauses import session_pauses
+from trading.risk import fill_risk_parameters
 from trading.state import (
     K_COUNT,
     K_ID,
@@ -33,16 +35,17 @@ from trading.state import (
     P_MARGIN_PPM,
     P_MAX_ORDER,
     P_OPEN_NS,
-    P_ORDER_NS,
+    P_PYTHON,
     P_QUEUE_BY_ID,
     P_RECOVER_NS,
-    P_RESPONSE_NS,
     P_SCALE_PPM,
     P_STEP_PPM,
+    P_TRACK_TOP,
     P_WAKE_MASK,
     EngineParameters,
 )
 from trading.strategies import Strategy, taker
+from trading.venue_rules import VenueRules, downtime_table, fill_venue_parameters, venue_latencies
 
 ENDING_NS: Final = 15 * NS_PER_S
 """The last seconds of a session, in which everything is flattened, begin this long before its close."""
@@ -70,6 +73,9 @@ class EngineConfig:
         Quote currency at the session's open, when no account is carried over.
     pauses : control array
         Pauses and resumptions of the calendar; the engine obeys them beside the controls it is given.
+    rules : mapping of str to VenueRules
+        What venues have of their own (latencies, fees, impact, downtime), by the instruments' ``venue``. One instrument on
+        several venues is several instruments here: own id, book, fees and position each.
     """
 
     session: Session
@@ -85,6 +91,7 @@ class EngineConfig:
     book_levels: int = 2_048
     fee: Any = fee_ppm
     pauses: ControlArray = field(default_factory=no_controls, compare=False)
+    rules: Mapping[str, VenueRules] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """Return a hash of everything that decides what this engine does with given events."""
@@ -93,8 +100,10 @@ class EngineConfig:
             self.instruments,
             self.latency,
             self.risk,
-            (self.strategy.name, self.strategy.wake_mask, self.strategy.ints, self.strategy.floats),
+            (self.strategy.name, self.strategy.wake_mask, tuple(self.strategy.ints), tuple(self.strategy.floats)),
+            self.strategy.tracks_top,
             (self.queue.name, self.queue.parameters),
+            sorted(self.rules.items()),
             (self.capital, self.clock_ns, self.ending_ns, self.book_levels, self.fee.__name__),
             self.pauses.tobytes(),
         )
@@ -103,8 +112,7 @@ class EngineConfig:
     def parameters(self) -> EngineParameters:
         """Return the arrays that the kernel reads."""
         ints = np.zeros(P_COUNT, np.int64)
-        ints[P_DECISION_NS], ints[P_ORDER_NS] = self.latency.decision_ns, self.latency.order_ns
-        ints[P_RESPONSE_NS] = self.latency.response_ns
+        ints[P_DECISION_NS] = self.latency.decision_ns
         ints[P_OPEN_NS], ints[P_CLOSE_NS] = self.session.open_ns, self.session.close_ns
         ints[P_ENDING_NS], ints[P_CLOCK_NS] = self.ending_ns, self.clock_ns
         ints[P_MAX_ORDER] = self.risk.max_order_lots
@@ -117,6 +125,9 @@ class EngineConfig:
         ints[P_WAKE_MASK] = self.strategy.wake_mask
         ints[P_QUEUE_BY_ID] = int(self.queue.by_id)
         ints[P_COLLAR_PPM] = round(self.risk.price_collar_bps * 100)
+        ints[P_PYTHON] = int(not self.strategy.is_compiled)
+        ints[P_TRACK_TOP] = int(self.strategy.tracks_top)
+        fill_risk_parameters(ints, self.risk)
         inst = np.zeros((len(self.instruments), K_COUNT), np.int64)
         slot_of = np.full(max(i.instrument_id for i in self.instruments) + 1, -1, np.int64)
         for slot, item in enumerate(self.instruments):
@@ -126,13 +137,16 @@ class EngineConfig:
             inst[slot, K_MAKER_PPM], inst[slot, K_TAKER_PPM] = item.fees.maker_ppm, item.fees.taker_ppm
             inst[slot, K_PASSIVE] = int(item.book_kind is BookKind.MATCHING)
             inst[slot, K_TRADED] = int(item.is_traded)
+        fill_venue_parameters(inst, self.instruments, self.rules)
         return EngineParameters(
             ints,
             inst,
             slot_of,
             np.array(self.queue.parameters, np.float64),
-            np.array(self.strategy.ints or (0,), np.int64),
-            np.array(self.strategy.floats or (0.0,), np.float64),
+            np.array(self.strategy.ints if len(self.strategy.ints) else (0,), np.int64),
+            np.array(self.strategy.floats if len(self.strategy.floats) else (0.0,), np.float64),
+            *venue_latencies(self.instruments, self.rules, self.latency),
+            downtime_table(self.instruments, self.rules),
         )
 
 
@@ -160,6 +174,15 @@ def taker_strategy(settings: Settings, session: Session, *, edge_margin: float |
     )
 
 
+def _chosen_strategy(settings: Settings, session: Session, edge_margin: float | None) -> Strategy:
+    """Return the strategy of the settings; a margin is the taker's."""
+    if edge_margin is not None or settings.strategy.name == "taker":
+        return taker_strategy(settings, session, edge_margin=edge_margin)
+    from trading.strategy_catalog import find_strategy  # it imports this module
+
+    return find_strategy(settings.strategy.name, settings.strategy.parameters)(settings, session)
+
+
 def engine_config(
     settings: Settings,
     session: Session,
@@ -169,26 +192,29 @@ def engine_config(
     strategy: Strategy | None = None,
     edge_margin: float | None = None,
     instruments: tuple[Instrument, ...] | None = None,
+    rules: Mapping[str, VenueRules] | None = None,
 ) -> EngineConfig:
     """Return the engine of a data root for one session.
 
     Parameters
     ----------
     queue_model : str
-        Name in ``trading.hooks.QUEUE_MODELS``.
+        What :func:`trading.hooks.find_queue_model` understands.
     latency_scale : float
         Factor on decision, order and response latency. A forecast's inference latency is in its ``due_ns``; the caller that
         varies it shifts the forecasts.
     strategy : Strategy, optional
-        In place of the taker of the settings.
+        In place of that of the settings.
     edge_margin : float, optional
-        In place of the taker's margin in the settings.
+        The taker with this margin, in place of the strategy of the settings.
     instruments : tuple of Instrument, optional
         In place of all instruments of the settings.
+    rules : mapping of str to VenueRules, optional
+        What venues have of their own.
 
     Raises
     ------
-    KeyError
+    SettingsError
         If the queue model is unknown.
     """
     latency = scale_latency(settings.latency, latency_scale)
@@ -197,11 +223,12 @@ def engine_config(
         instruments=settings.instruments if instruments is None else instruments,
         latency=latency,
         risk=settings.risk,
-        strategy=strategy or taker_strategy(settings, session, edge_margin=edge_margin),
-        queue=QUEUE_MODELS[queue_model],
+        strategy=strategy or _chosen_strategy(settings, session, edge_margin),
+        queue=find_queue_model(queue_model),
         capital=settings.strategy.capital,
         clock_ns=settings.gate.clock_ns,
         ending_ns=session.close_ns - ENDING_NS,
         feed_bound_ns=max(20 * latency.feed_ns, 2 * (latency.feed_ns + latency.feed_jitter_ns), 100 * NS_PER_MS),
         pauses=session_pauses(settings, session),
+        rules=rules or {},
     )

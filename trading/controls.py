@@ -17,6 +17,32 @@ POSITION_LIMIT: Final = 5
 """``value`` lots at most in ``instrument_id`` (-1: in each)."""
 FLATTEN: Final = 6
 """Close everything that is open now; trading goes on once all is flat."""
+SIZE_SCALE: Final = 7
+"""``value`` parts per million of an order's size pass in ``instrument_id`` (-1: in each), at most a million: regimes, volatility."""
+ANOMALY: Final = 8
+"""Anomaly score of ``instrument_id`` (-1: of each), times a million."""
+HEARTBEAT: Final = 9
+"""Somebody watches. Where the settings expect heartbeats, silence cancels what rests."""
+DEPOSIT: Final = 10
+"""``value`` nanos are paid into the account, negative: out of it. Equity, its peak and the base of the daily loss move alike."""
+FUNDING: Final = 11
+"""A perpetual's funding time: positions in ``instrument_id`` (-1: in each) pay ``value`` parts per billion of their value at
+the mid of the last known quotes (longs pay a positive rate, shorts receive it)."""
+
+CONTROL_NAMES: Final = (
+    "",
+    "kill",
+    "pause",
+    "resume",
+    "rearm",
+    "position_limit",
+    "flatten",
+    "size_scale",
+    "anomaly",
+    "heartbeat",
+    "deposit",
+    "funding",
+)
 
 CONTROL_DTYPE: Final = np.dtype(
     [("due_ns", "i8"), ("control_id", "i8"), ("value", "i8"), ("instrument_id", "i2"), ("kind", "u1"), ("by", "S33")],

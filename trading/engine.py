@@ -11,18 +11,24 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from marketdata.events import EVENT_DTYPE, EventArray, empty_events
 from models.forecast import FORECAST_DTYPE, ForecastArray
+from trading.agent import prepare_view
 from trading.config import EngineConfig
 from trading.controls import CONTROL_DTYPE, REARM, ControlArray
+from trading.hooks import decide_nothing
 from trading.journal import JOURNAL_DTYPE, Journal
-from trading.ledger import to_nanos
+from trading.ledger import MILLION, to_nanos
 from trading.risk import set_peak
-from trading.scheduler import RUN_DONE, RUN_NEED_GROW, run_kernel
+from trading.room import allocate_state, copy_state, grow
+from trading.scheduler import ANSWERED, RUN_DONE, RUN_NEED_GROW, RUN_WAKE_PYTHON, run_kernel
 from trading.state import (
     G_EQUITY,
+    G_HEARD_NS,
     G_ILLEGAL,
+    G_INTENTS,
     G_LADDER,
     G_LATE_ROWS,
     G_NEXT_MARK,
@@ -31,14 +37,18 @@ from trading.state import (
     G_OPEN_EQUITY,
     G_OUT,
     G_PEAK,
+    G_WAKE_SLOT,
+    G_WAKE_WHY,
+    G_WAKING,
     I_MAX_POSITION,
+    I_SIZE_PPM,
     I_TIMER,
     ID_ROOM,
+    INTENT_ROWS,
+    N_NEXT_DOWN,
     NEVER,
+    EngineParameters,
     EngineState,
-    allocate_state,
-    copy_state,
-    grow,
 )
 from trading.strategies import O_COUNT, V_COUNT
 
@@ -106,7 +116,7 @@ class Engine:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self._parameters = config.parameters()
-        self._view = np.zeros(V_COUNT, np.int64)
+        self._view = np.zeros((len(config.instruments), V_COUNT), np.int64)
 
     def init(self, account: Account | None = None) -> RunState:
         """Return the state before the session; ``account`` carries equity, peak and drawdown state over from an earlier one."""
@@ -127,12 +137,21 @@ class Engine:
         g[G_EQUITY] = g[G_OPEN_EQUITY] = carried.equity_nanos
         set_peak(g, self._parameters.ints, carried.peak_nanos)
         g[G_LADDER] = carried.ladder
+        g[G_HEARD_NS] = config.session.open_ns
+        state.agent.inst[:, I_SIZE_PPM] = MILLION
         g[G_NEXT_MARK] = config.session.open_ns
         g[G_NEXT_TIMER] = min(config.session.open_ns, config.ending_ns)
+        down = self._parameters.downtime
+        state.venue.g[N_NEXT_DOWN] = down[0, 0] if len(down) else NEVER
         state.agent.inst[:, I_TIMER] = NEVER
         state.agent.inst[:, I_MAX_POSITION] = config.risk.max_position_lots
         pending = Pending(empty_events(0), np.zeros(0, np.bool_), 0, np.zeros(0, FORECAST_DTYPE), config.pauses.copy())
         return RunState(state, pending)
+
+    @property
+    def parameters(self) -> EngineParameters:
+        """What the kernel reads and never changes."""
+        return self._parameters
 
     def account(self, state: RunState) -> Account:
         """Return what the next session starts from."""
@@ -183,16 +202,19 @@ class Engine:
         venue_order, venue_from = _venue_order(rows, venue_done)
         cursors = np.array([venue_from, pending.agent_from, 0, 0], np.int64)
         limit = until_ns if until_ns == FOREVER else until_ns - self.config.feed_bound_ns
+        prepare_view(kernel.agent, self._parameters, self._view)
         written = []
         out = np.empty(OUT_ROWS, JOURNAL_DTYPE)
+        strategy = self.config.strategy
+        hook = strategy.hook if strategy.is_compiled else decide_nothing
+        kernel.agent.g[G_OUT] = 0
         while True:
-            kernel.agent.g[G_OUT] = 0
             status = run_kernel(
                 kernel,
                 self._parameters,
                 self.config.queue.hook,
                 self.config.fee,
-                self.config.strategy.hook,
+                hook,
                 rows,
                 venue_order,
                 due_forecasts,
@@ -202,7 +224,11 @@ class Engine:
                 out,
                 self._view,
             )
+            if status == RUN_WAKE_PYTHON:
+                self._ask(kernel)
+                continue
             written.append(out[: kernel.agent.g[G_OUT]].copy())
+            kernel.agent.g[G_OUT] = 0
             if status == RUN_DONE:
                 break
             if status == RUN_NEED_GROW:
@@ -211,6 +237,27 @@ class Engine:
                 out = out if len(out) >= need else np.empty(2 * need, JOURNAL_DTYPE)
         left = _left_over(rows, venue_done, venue_order, cursors, due_forecasts, due_controls)
         return RunState(kernel, left), np.concatenate(written)
+
+    def _ask(self, kernel: EngineState) -> None:
+        """Let a Python strategy decide on what the kernel stopped for."""
+        agent, parameters = kernel.agent, self._parameters
+        slot = int(agent.g[G_WAKE_SLOT])
+        rows = self.config.strategy.decide(
+            int(agent.g[G_NOW]),
+            int(agent.g[G_WAKE_WHY]),
+            parameters.strategy_ints,
+            parameters.strategy_floats,
+            self._view[slot],
+            agent.forecast[slot],
+            agent.memory[slot],
+            agent.intents,
+        )
+        if not 0 <= rows <= INTENT_ROWS:
+            raise ValueError(
+                f"strategy {self.config.strategy.name} asked for {rows} orders at once; at most {INTENT_ROWS}"
+            )
+        agent.g[G_INTENTS] = rows
+        agent.g[G_WAKING] = ANSWERED
 
 
 FOREVER: Final = NEVER
@@ -241,11 +288,19 @@ def _joined(
     return np.concatenate([pending, fresh])
 
 
+@njit(cache=True)
+def _is_ascending(times: npt.NDArray[np.int64]) -> bool:
+    """Return whether times ascend; one pass over a column of records, without temporary arrays."""
+    for k in range(1, len(times)):  # noqa: SIM110  numba compiles no generator into any()
+        if times[k] < times[k - 1]:
+            return False
+    return True
+
+
 def _checked(rows: npt.NDArray[np.void], dtype: np.dtype[np.void], what: str, clock: str) -> npt.NDArray[np.void]:
     if rows.dtype != dtype:
         raise ValueError(f"{what} have another form than expected")
-    times = rows[clock]
-    if len(times) > 1 and bool(np.any(times[1:] < times[:-1])):
+    if not _is_ascending(rows[clock]):
         raise ValueError(f"{what} are not ordered by {clock}")
     if not (rows.flags.c_contiguous and rows.flags.writeable):
         rows = rows.copy()
@@ -273,7 +328,7 @@ def _venue_order(rows: EventArray, venue_done: npt.NDArray[np.bool_]) -> tuple[n
     """
     times = rows["ts_event"]
     done = int(venue_done.sum())
-    if bool(venue_done[:done].all()) and not bool(np.any(times[done + 1 :] < times[done:-1])):
+    if bool(venue_done[:done].all()) and _is_ascending(times[done:]):
         return np.zeros(0, np.int64), done
     left = np.flatnonzero(~venue_done)
     order: npt.NDArray[np.int64] = left[np.argsort(times[left], kind="stable")]

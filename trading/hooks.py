@@ -13,13 +13,16 @@ shares one compiled kernel, and an edited hook is never masked by an old one. A 
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from numba import cfunc, float64, int64, types
 
+from marketdata.settings import SettingsError
 from trading.ledger import share_ceil
+from trading.own_files import names_of_file
 
 _INTS = types.Array(int64, 1, "C")
 _FLOATS = types.Array(float64, 1, "C")
@@ -56,6 +59,27 @@ def queue_probabilistic(ahead: float, level: float, removed: float, parameters: 
 
 
 @cfunc(QUEUE_SIGNATURE, cache=True)
+def queue_log(ahead: float, level: float, removed: float, parameters: npt.NDArray[np.float64]) -> float:
+    """Take a cancel to be ahead with probability log(1 + ahead) / (log(1 + ahead) + log(1 + behind)), else as the power form."""
+    if ahead <= 0.0:
+        return 0.0
+    behind = max(level - ahead, 0.0)
+    front = np.log(1.0 + ahead)
+    part = front / (front + np.log(1.0 + behind)) * removed
+    beyond = (removed - part) - behind
+    left = ahead - part - max(beyond, 0.0)
+    return max(min(left, level - removed), 0.0)
+
+
+@cfunc(DECIDE_SIGNATURE, cache=True)
+def decide_nothing(
+    now: int, wake: int, ints: Any, floats: Any, view: Any, forecast: Any, memory: Any, out: npt.NDArray[np.int64]
+) -> int:
+    """Want nothing: stands in the kernel's argument list where a Python strategy decides."""
+    return 0
+
+
+@cfunc(QUEUE_SIGNATURE, cache=True)
 def queue_optimistic(ahead: float, level: float, removed: float, parameters: npt.NDArray[np.float64]) -> float:
     """Take every cancel to be ahead of us: the optimistic bound."""
     return max(ahead - removed, 0.0)
@@ -85,8 +109,45 @@ QUEUE_MODELS: Final = {
     for model in (
         QueueModel("risk_averse", queue_risk_averse),
         QueueModel("probabilistic", queue_probabilistic, (2.0,)),
+        QueueModel("log", queue_log),
         QueueModel("optimistic", queue_optimistic),
         QueueModel("fifo", queue_risk_averse, by_id=True),
     )
 }
 """Every queue model by name; the first is the pessimistic one, ``fifo`` the exact one where the tape has order ids."""
+
+
+def find_queue_model(text: str) -> QueueModel:
+    """Return the queue model that a text names.
+
+    Parameters
+    ----------
+    text : str
+        A name in :data:`QUEUE_MODELS`; ``power:N``, the probabilistic model with exponent N; or ``path.py:name``, a
+        :class:`QueueModel` or a ``cfunc`` of :data:`QUEUE_SIGNATURE` in a file of one's own.
+
+    Raises
+    ------
+    SettingsError
+        If there is none; the message says what was looked for and what there is.
+    """
+    if text in QUEUE_MODELS:
+        return QUEUE_MODELS[text]
+    head, _, tail = text.rpartition(":")
+    if head == "power":
+        try:
+            exponent = float(tail)
+        except ValueError:
+            exponent = -1.0
+        if not exponent > 0.0:
+            raise SettingsError(f"queue model {text!r}: the exponent is a positive number, as in power:3")
+        return QueueModel(text, queue_probabilistic, (exponent,))
+    if not head.endswith(".py"):
+        known = ", ".join(QUEUE_MODELS)
+        raise SettingsError(f"unknown queue model {text!r}; there are {known}, power:N, or give path.py:name")
+    found = names_of_file(Path(head)).get(tail)
+    if isinstance(found, QueueModel):
+        return found
+    if not hasattr(found, "native_name") or found._sig != QUEUE_SIGNATURE:
+        raise SettingsError(f"{head}: {tail!r} is neither a QueueModel nor a cfunc of trading.hooks.QUEUE_SIGNATURE")
+    return QueueModel(text, found)

@@ -14,13 +14,14 @@ import numpy.typing as npt
 import polars as pl
 
 from models.forecast import FORECAST_DTYPE, ForecastArray
+from trading.controls import CONTROL_DTYPE, CONTROL_NAMES, ControlArray
 from trading.orders import STATE_NAMES, TIF_NAMES
 
 FORECAST: Final = 1
 """A forecast arrived; ``reason`` is what the strategy made of it (see :data:`OUTCOME_NAMES`)."""
 ORDER: Final = 2
 """An order was sent; ``venue_ns`` is when it reaches the venue, ``flag`` bit 1 reduce-only, bit 2 sized at the Kelly cap,
-bit 4 made smaller by the risk gate."""
+bit 4 made smaller by the risk gate, and then ``reason`` is the rule that allowed the least."""
 RISK_REJECT: Final = 3
 """The risk gate refused an order; ``reason`` says why (see :data:`REASON_NAMES`)."""
 CANCEL: Final = 4
@@ -32,7 +33,7 @@ CANCELLED_ROW: Final = 7
 REJECTED_ROW: Final = 8
 CANCEL_REJECTED: Final = 9
 RISK: Final = 10
-"""The drawdown state changed to ``state``; ``reason`` says why."""
+"""The drawdown state changed to ``state``, a stop closes a position, or heartbeats stay away; ``reason`` says why."""
 CONTROL: Final = 11
 """A control was obeyed; ``reason`` is its kind, ``size_lots`` its value, ``order_id`` its ``control_id``."""
 MARK: Final = 12
@@ -41,6 +42,13 @@ MARK_INSTRUMENT: Final = 13
 """One instrument on the clock: ``cash_nanos``, ``equity_nanos``, ``fee_nanos``, ``position_lots``."""
 SESSION: Final = 14
 """``reason`` 1 open, 2 last minutes begin, 3 close."""
+MODIFY: Final = 15
+"""A change was sent: ``price_units`` and ``size_lots`` (the whole size) asked for, ``venue_ns`` when it reaches the venue."""
+MODIFIED_ROW: Final = 16
+"""The order has the new price; ``leaves_lots`` are left of it."""
+MODIFY_REJECTED: Final = 17
+FUNDING_ROW: Final = 18
+"""Funding was paid: ``fee_nanos`` (negative: received), ``price_units`` the mark, ``size_lots`` the rate in 1e-9."""
 
 KIND_NAMES: Final = (
     "",
@@ -58,6 +66,10 @@ KIND_NAMES: Final = (
     "mark",
     "mark_instrument",
     "session",
+    "modify",
+    "modified",
+    "modify_rejected",
+    "funding",
 )
 
 R_KILLED: Final = 1
@@ -83,6 +95,18 @@ R_IOC_REST: Final = 20
 R_ASKED: Final = 21
 R_SCALED_TO_ZERO: Final = 22
 R_FLATTENING: Final = 23
+R_NOTIONAL: Final = 24
+R_MARGIN: Final = 25
+R_RESERVE: Final = 26
+R_CONFIDENCE: Final = 27
+R_ANOMALY: Final = 28
+R_STOP_LOSS: Final = 29
+R_TRAILING_STOP: Final = 30
+R_STOPPED: Final = 31
+R_SIZE_SCALE: Final = 32
+R_SILENT: Final = 33
+R_NOT_ALL: Final = 34
+R_VENUE_DOWN: Final = 35
 
 REASON_NAMES: Final = (
     "",
@@ -109,6 +133,18 @@ REASON_NAMES: Final = (
     "asked",
     "scaled_to_zero",
     "flattening",
+    "notional_limit",
+    "margin",
+    "cash_reserve",
+    "low_confidence",
+    "anomaly",
+    "stop_loss",
+    "trailing_stop",
+    "stopped_out",
+    "size_scale",
+    "no_heartbeat",
+    "not_all_there",
+    "venue_down",
 )
 
 OUTCOME_NAMES: Final = (
@@ -192,6 +228,17 @@ def journal_forecasts(rows: Journal) -> ForecastArray:
     return out
 
 
+def journal_controls(rows: Journal, known: ControlArray) -> ControlArray:
+    """Return the controls that were obeyed, ready to be replayed, but for those ``known`` to the engine (its calendar's)."""
+    seen = rows[rows["kind"] == CONTROL]
+    told = {(int(c["due_ns"]), int(c["kind"]), int(c["value"]), int(c["control_id"])) for c in known}
+    out = np.zeros(len(seen), CONTROL_DTYPE)
+    out["due_ns"], out["kind"], out["value"] = seen["ts_ns"], seen["reason"], seen["size_lots"]
+    out["control_id"], out["instrument_id"], out["by"] = seen["order_id"], seen["instrument_id"], b"journal"
+    fresh = [(int(c["due_ns"]), int(c["kind"]), int(c["value"]), int(c["control_id"])) not in told for c in out]
+    return out[np.array(fresh, np.bool_)]
+
+
 def journal_frame(rows: Journal) -> pl.DataFrame:
     """Return every row as a polars frame with readable ``kind``, ``reason`` and ``state``."""
     columns = {name: np.ascontiguousarray(rows[name]) for name in JOURNAL_DTYPE.names or ()}
@@ -210,7 +257,7 @@ def _reason(kind: int, reason: int) -> str:
     if kind == SESSION:
         return ("", "open", "ending", "close")[reason]
     if kind == CONTROL:
-        return ("", "kill", "pause", "resume", "rearm", "position_limit", "flatten")[reason]
+        return CONTROL_NAMES[reason]
     return REASON_NAMES[reason]
 
 

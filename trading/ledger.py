@@ -57,6 +57,19 @@ def ledger_fill(row: Int64, side: int, price: int, lots: int, unit_nanos: int, f
 
 
 @njit(cache=True)
+def funding_paid(position: int, mark: int, unit_nanos: int, rate_ppb: int) -> int:
+    """Return what a position pays at a funding time, in nanos: its value at the mark times the rate (in 1e-9), rounded up.
+
+    Longs pay a positive rate, shorts receive it; what is received is rounded down.
+    """
+    value = position * mark * unit_nanos
+    size = abs(value)
+    rate = rate_ppb if value > 0 else -rate_ppb
+    billion = 1_000_000_000
+    return (size // billion) * rate - (-((size % billion) * rate) // billion)
+
+
+@njit(cache=True)
 def remark(g: Int64, row: Int64, unit_nanos: int) -> None:
     """Bring an instrument's equity and the account's up to date."""
     fresh = marked_equity(row, unit_nanos)

@@ -25,8 +25,11 @@ FILL_WHOLE: Final = 3
 DONE: Final = 4
 REFUSED: Final = 5
 CANCEL_REFUSED: Final = 6
+MODIFIED: Final = 7
+MODIFY_REFUSED: Final = 8
+ANSWERS: Final = 9
 """Answers of a venue: the order rests; part of it filled; the rest of it filled; what was left is cancelled; the order was
-not taken; a cancel came too late."""
+not taken; a cancel came too late; the order has the new price and size; a change was refused and the order is as it was."""
 
 STATE_NAMES: Final = ("free", "pending", "open", "partially_filled", "filled", "cancelled", "rejected")
 
@@ -35,13 +38,22 @@ ILLEGAL: Final = 255
 LIMIT: Final = 1
 IOC: Final = 2
 POST_ONLY: Final = 3
-"""Time in force: rest what does not fill at once; cancel it; refuse the order if any of it would fill at once."""
+FOK: Final = 4
+POST_ONLY_SLIDE: Final = 5
+MARKET: Final = 6
+"""Time in force: rest what does not fill at once; cancel it; refuse the order if any of it would fill at once; fill all of it at
+once or nothing; rest one tick before the other side's quote if it would cross; an IOC whose limit is the price collar."""
 
-TIF_NAMES: Final = ("", "limit", "ioc", "post_only")
+ACT_NEW: Final = 0
+ACT_CANCEL: Final = 1
+ACT_MODIFY: Final = 2
+"""What a command asks for."""
+
+TIF_NAMES: Final = ("", "limit", "ioc", "post_only", "fok", "post_only_slide", "market")
 
 
 def _table() -> npt.NDArray[np.uint8]:
-    table = np.full((7, 7), ILLEGAL, np.uint8)
+    table = np.full((7, ANSWERS), ILLEGAL, np.uint8)
     table[PENDING, ACK] = OPEN
     table[PENDING, FILL_PART] = PARTIALLY_FILLED
     table[PENDING, FILL_WHOLE] = FILLED
@@ -51,9 +63,11 @@ def _table() -> npt.NDArray[np.uint8]:
         table[live, FILL_PART] = PARTIALLY_FILLED
         table[live, FILL_WHOLE] = FILLED
         table[live, DONE] = CANCELLED
+        table[live, MODIFIED] = live
     table[PARTIALLY_FILLED, ACK] = PARTIALLY_FILLED
     for state in range(1, 7):
         table[state, CANCEL_REFUSED] = state
+        table[state, MODIFY_REFUSED] = state
     return table
 
 
@@ -72,3 +86,9 @@ def next_state(state: int, answer: int) -> int:
 def is_live(state: int) -> bool:
     """Return whether an order in this state can still fill."""
     return PENDING <= state <= PARTIALLY_FILLED
+
+
+@njit(cache=True)
+def may_rest(tif: int) -> bool:
+    """Return whether what does not fill at once rests."""
+    return tif in (LIMIT, POST_ONLY, POST_ONLY_SLIDE)

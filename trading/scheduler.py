@@ -3,16 +3,17 @@
 Classes, in the order in which they happen at one and the same nanosecond:
 
 0. market rows reach the venue, at ``ts_event``
-1. commands reach the venue, decision and order latency after they were decided
-2. market rows reach the agent, at ``ts_recv``
-3. answers reach the agent, response latency after the venue gave them
-4. controls
-5. forecasts, at their ``due_ns``
-6. timers: strategy timers, the session's last minutes, account marks, the close
+1. a downtime window of a venue begins
+2. commands reach the venue, decision and order latency after they were decided
+3. market rows reach the agent, at ``ts_recv``
+4. answers reach the agent, response latency after the venue gave them
+5. controls
+6. forecasts, at their ``due_ns``
+7. timers: strategy timers, the session's last minutes, account marks, the close
 
-Within a class the order is the order of the array (market rows at the venue: by ``ts_event``, ties by position) or of sending;
-latencies are constant, so what is sent first arrives first. A command sent with no latency at all happens at the same
-nanosecond, before the agent sees anything more of it.
+Within a class the order is the order of the array (market rows at the venue: by ``ts_event``, ties by position) or of sending:
+whatever the latencies, what is sent first on one instrument's connection arrives first. A command sent with no latency at all
+happens at the same nanosecond, before the agent sees anything more of it.
 
 A flattening order that found nothing to take is not sent again at once, but when the quotes change or at the next mark.
 
@@ -24,25 +25,28 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
+from marketdata.bits import borrowed, inlined
 from marketdata.book import levels_apply
-from marketdata.events import EXECUTE, F_LAST, HIDDEN, TRADE
+from marketdata.events import EXECUTE, F_LAST, HIDDEN, QUOTE, TRADE
 from trading.agent import (
     CLOSED,
     TIMER_CLOSE,
     TIMER_STRATEGY,
+    after_wake,
     agent_answer,
     agent_control,
     agent_forecast,
     agent_quote,
     agent_timer,
-    wake,
+    look,
+    quotes_differ,
 )
 from trading.journal import R_IOC_REST
+from trading.ladder import ladder_may_move
 from trading.ledger import remark
-from trading.orders import REFUSED
+from trading.orders import ACT_CANCEL, ACT_MODIFY, REFUSED
 from trading.queues import ids_are_full
-from trading.risk import ladder_may_move
-from trading.sending import carry_out, go_on_flattening, watch_risk
+from trading.sending import carry_out, go_on_flattening, watch_risk, watch_stop
 from trading.state import (
     G_CMD_HEAD,
     G_CMD_TAIL,
@@ -56,37 +60,64 @@ from trading.state import (
     G_NOW,
     G_OUT,
     G_RSP_HEAD,
+    G_STOPS,
+    G_WAKE_ROW,
+    G_WAKE_SLOT,
+    G_WAKE_WHY,
+    G_WAKING,
     GROW_COMMANDS,
     GROW_IDS,
     GROW_ORDERS,
     GROW_RESPONSES,
-    I_ASK,
-    I_ASK_LOTS,
-    I_BID,
-    I_BID_LOTS,
     I_POSITION,
     I_TAPE_LOTS,
+    I_TAPE_SEEN,
     INTENT_ROWS,
     J_RESTING,
     K_TRADED,
     K_UNIT_NANOS,
+    N_NEXT_DOWN,
+    N_RSP_HEAD,
     N_RSP_TAIL,
     NEVER,
+    P_PYTHON,
     P_QUEUE_BY_ID,
+    P_STOP_PPM,
+    P_TRACK_TOP,
+    P_TRAIL_PPM,
     P_WAKE_MASK,
     TAKEN_LEVELS,
+    AgentState,
+    Books,
     EngineParameters,
     EngineState,
     Int64,
     Records,
+    VenueState,
 )
-from trading.strategies import WAKE_FORECAST, WAKE_RESPONSE, WAKE_TIMER, WAKE_TOP
-from trading.venue import venue_cancel, venue_close, venue_market, venue_order
-from trading.venue_table import forget_taken, touches_taken
+from trading.strategies import (
+    V_OUTCOME,
+    V_TIMER_NS,
+    WAKE_EVENT,
+    WAKE_FORECAST,
+    WAKE_RESPONSE,
+    WAKE_TIMER,
+    WAKE_TOP,
+    WAKE_TRADE,
+)
+from trading.top_flow import show_top, track_top
+from trading.venue import venue_close, venue_down, venue_order
+from trading.venue_changes import venue_cancel, venue_modify
+from trading.venue_step import set_quote, venue_row
 
 RUN_DONE: Final = 0
 RUN_OUT_FULL: Final = 1
 RUN_NEED_GROW: Final = 2
+RUN_WAKE_PYTHON: Final = 3
+
+ASKED: Final = 1
+ANSWERED: Final = 2
+"""Values of ``G_WAKING``."""
 
 C_VENUE: Final = 0
 C_AGENT: Final = 1
@@ -94,14 +125,13 @@ C_CONTROL: Final = 2
 C_FORECAST: Final = 3
 
 NOTHING: Final = -1
-MARKET_AT_VENUE: Final = 0
-COMMAND: Final = 1
-MARKET_AT_AGENT: Final = 2
-ANSWER: Final = 3
-CONTROL: Final = 4
-FORECAST: Final = 5
-TIMER: Final = 6
-"""Classes: what happens first at one and the same nanosecond."""
+DOWNTIME: Final = 1
+COMMAND: Final = 2
+ANSWER: Final = 4
+CONTROL: Final = 5
+FORECAST: Final = 6
+TIMER: Final = 7
+"""Classes, market rows left out: what happens first at one and the same nanosecond."""
 
 
 @njit(cache=True)
@@ -124,6 +154,52 @@ def _room(state: EngineState, out_rows: int) -> int:
     return RUN_DONE
 
 
+@inlined
+def _lend(state: EngineState) -> EngineState:
+    """Return the state over the same memory, without owners: nothing in the loop counts references."""
+    a, b, v = state.agent, state.books, state.venue
+    return EngineState(
+        AgentState(
+            borrowed(a.g),
+            borrowed(a.inst),
+            borrowed(a.memory),
+            borrowed(a.forecast),
+            borrowed(a.orders),
+            borrowed(a.commands),
+            borrowed(a.rate),
+            borrowed(a.intents),
+        ),
+        Books(borrowed(b.price), borrowed(b.size), borrowed(b.counts), borrowed(b.counters)),
+        VenueState(
+            borrowed(v.g),
+            borrowed(v.inst),
+            borrowed(v.resting),
+            borrowed(v.responses),
+            borrowed(v.taken),
+            borrowed(v.ids),
+            borrowed(v.price),
+            borrowed(v.size),
+            borrowed(v.counts),
+            borrowed(v.counters),
+        ),
+    )
+
+
+@inlined
+def _lend_parameters(parameters: EngineParameters) -> EngineParameters:
+    return EngineParameters(
+        borrowed(parameters.ints),
+        borrowed(parameters.inst),
+        borrowed(parameters.slot_of),
+        borrowed(parameters.queue),
+        borrowed(parameters.strategy_ints),
+        borrowed(parameters.strategy_floats),
+        borrowed(parameters.legs),
+        borrowed(parameters.latency),
+        borrowed(parameters.downtime),
+    )
+
+
 @njit(cache=True)
 def run_kernel(
     state: EngineState,
@@ -140,7 +216,11 @@ def run_kernel(
     out: Records,
     view: Int64,
 ) -> int:
-    """Let everything happen that is due before ``limit``; return DONE, OUT_FULL or NEED_GROW.
+    """Let everything happen that is due before ``limit``; return DONE, OUT_FULL, NEED_GROW or WAKE_PYTHON.
+
+    Market rows, which are nearly everything, go through a short path: as long as one is due before everything else (two bounds,
+    worked out again only after something else has changed them), nothing else is looked at. A row that cannot concern a resting
+    order changes the venue's book and nothing else there.
 
     Parameters
     ----------
@@ -150,7 +230,12 @@ def run_kernel(
         Rows already taken: by the venue (of ``venue_order_of``), by the agent, of controls, of forecasts. Advanced in place.
     out : JOURNAL_DTYPE array
         Rows are written from ``G_OUT`` on.
+    view : int64 array, shape (I, V_COUNT)
+        What strategies read; :func:`trading.agent.prepare_view` has written what never changes.
     """
+    state, parameters = _lend(state), _lend_parameters(parameters)
+    market, out, view = borrowed(market), borrowed(out), borrowed(view)
+    forecasts, controls, venue_order_of = borrowed(forecasts), borrowed(controls), borrowed(venue_order_of)
     agent, books, venue = state.agent, state.books, state.venue
     g, inst, commands, responses = agent.g, agent.inst, agent.commands, venue.responses
     rows = len(market)
@@ -159,164 +244,206 @@ def run_kernel(
     v, a, c, f = cursors[C_VENUE], cursors[C_AGENT], cursors[C_CONTROL], cursors[C_FORECAST]
     ids, mask = len(parameters.slot_of), parameters.ints[P_WAKE_MASK]
     by_id = parameters.ints[P_QUEUE_BY_ID] != 0
+    python = parameters.ints[P_PYTHON] != 0
+    track = parameters.ints[P_TRACK_TOP] != 0
+    stops = parameters.ints[P_STOP_PPM] + parameters.ints[P_TRAIL_PPM] > 0
     now = g[G_NOW]
     status = RUN_DONE
-    checked = -1
-    while now < NEVER:
-        busy = g[G_OUT] + g[G_CMD_TAIL] + venue.g[N_RSP_TAIL]
-        if busy != checked:
+    if g[G_WAKING] == ANSWERED:
+        g[G_WAKING] = 0
+        after_wake(agent, g[G_WAKE_SLOT], now, g[G_INTENTS], view)
+        if g[G_WAKE_ROW] >= 0:
+            out[g[G_WAKE_ROW]].reason = view[g[G_WAKE_SLOT], V_OUTCOME]
+        if g[G_INTENTS] > 0:
+            carry_out(agent, parameters, out, now)
+    other, due = NOTHING, limit
+    venue_until, agent_until = limit, limit
+    busy, timer = np.int64(-1), np.int64(-1)
+    while True:
+        written = g[G_OUT] + g[G_CMD_TAIL] + venue.g[N_RSP_TAIL]
+        if written != busy or g[G_NEXT_TIMER] != timer:
             status = _room(state, len(out))
             if status != RUN_DONE:
                 break
-            checked = busy
-        due = limit
-        kind = NOTHING
-        row = v
-        if v < venue_rows:
-            row = v if in_order else venue_order_of[v]
-            if market[row].ts_event < due:
-                due = market[row].ts_event
-                kind = MARKET_AT_VENUE
-        if g[G_CMD_HEAD] < g[G_CMD_TAIL] and commands[g[G_CMD_HEAD] % len(commands)].due_ns < due:
-            due = commands[g[G_CMD_HEAD] % len(commands)].due_ns
-            kind = COMMAND
-        if a < rows and market[a].ts_recv < due:
-            due = market[a].ts_recv
-            kind = MARKET_AT_AGENT
-        if g[G_RSP_HEAD] < venue.g[N_RSP_TAIL] and responses[g[G_RSP_HEAD] % len(responses)].due_ns < due:
-            due = responses[g[G_RSP_HEAD] % len(responses)].due_ns
-            kind = ANSWER
-        if c < len(controls) and controls[c].due_ns < due:
-            due = controls[c].due_ns
-            kind = CONTROL
-        if f < len(forecasts) and forecasts[f].due_ns < due:
-            due = forecasts[f].due_ns
-            kind = FORECAST
-        if g[G_NEXT_TIMER] < due:
-            due = g[G_NEXT_TIMER]
-            kind = TIMER
-        if kind == NOTHING:
-            break
-        if due > now:
-            now = due
-            g[G_NOW] = now
-        elif due < now and kind in (MARKET_AT_VENUE, MARKET_AT_AGENT):
-            g[G_LATE_ROWS] += 1
+            busy, timer = written, g[G_NEXT_TIMER]
+            due, other = limit, NOTHING
+            if venue.g[N_NEXT_DOWN] < due:
+                due = venue.g[N_NEXT_DOWN]
+                other = DOWNTIME
+            if g[G_CMD_HEAD] < g[G_CMD_TAIL] and commands[g[G_CMD_HEAD] % len(commands)].due_ns < due:
+                due = commands[g[G_CMD_HEAD] % len(commands)].due_ns
+                other = COMMAND
+            if g[G_RSP_HEAD] < venue.g[N_RSP_TAIL] and responses[g[G_RSP_HEAD] % len(responses)].due_ns < due:
+                due = responses[g[G_RSP_HEAD] % len(responses)].due_ns
+                other = ANSWER
+            if c < len(controls) and controls[c].due_ns < due:
+                due = controls[c].due_ns
+                other = CONTROL
+            if f < len(forecasts) and forecasts[f].due_ns < due:
+                due = forecasts[f].due_ns
+                other = FORECAST
+            if timer < due:
+                due = timer
+                other = TIMER
+            # The last nanosecond at which a market row comes before the other thing: at the venue always, at the agent
+            # unless the venue acts.
+            venue_until = due if other > NOTHING else due - 1
+            agent_until = due if other > COMMAND else due - 1
         slot: Any = np.int64(-1)
         why, forecast_row = 0, -1
         risky, in_vain = False, False
-        if kind == MARKET_AT_VENUE:
+        row = v
+        to_venue, to_agent = NEVER, NEVER
+        if v < venue_rows:
+            if not in_order:
+                row = venue_order_of[v]
+            to_venue = market[row].ts_event
+        if a < rows:
+            to_agent = market[a].ts_recv
+        if to_venue <= to_agent and to_venue <= venue_until:
             event = market[row]
-            if by_id:
-                number = np.int64(event.instrument_id)
-                slot = parameters.slot_of[number] if 0 <= number < ids else -1
-                if slot >= 0 and ids_are_full(venue, slot):
-                    g[G_GROW] = GROW_IDS
-                    status = RUN_NEED_GROW
-                    break
-            v += 1
             number = np.int64(event.instrument_id)
             slot = parameters.slot_of[number] if 0 <= number < ids else -1
+            if slot >= 0 and by_id and venue.inst[slot, J_RESTING] > 0 and ids_are_full(venue, slot):
+                g[G_GROW] = GROW_IDS
+                status = RUN_NEED_GROW
+                break
+            v += 1
+            if to_venue >= now:
+                now = to_venue
+            else:
+                g[G_LATE_ROWS] += 1
             if slot < 0 or parameters.inst[slot, K_TRADED] == 0:
                 continue
-            action, side, price = np.int64(event.action), np.int64(event.side), event.price_units
-            if venue.inst[slot, J_RESTING] > 0:
-                flags = np.int64(event.flags)
-                size, named = event.size_lots, event.order_id
-                venue_market(venue, parameters, queue, now, slot, action, side, price, size, flags, named)
-                continue
-            prices, sizes = venue.price[slot], venue.size[slot]
-            levels_apply(prices, sizes, venue.counts[slot], venue.counters[slot], action, side, price, event.size_lots)
-            if touches_taken(venue.inst, venue.taken, slot, action, side, price):
-                forget_taken(venue, slot, action, side)
+            action, side, price, size = np.int64(event.action), np.int64(event.side), event.price_units, event.size_lots
+            g[G_NOW] = now
+            flags, named = np.int64(event.flags), event.order_id
+            venue_row(venue, parameters, queue, now, slot, action, side, price, size, flags, named)
             continue
-        if kind == MARKET_AT_AGENT:
+        if to_agent <= agent_until:
             event = market[a]
             a += 1
+            if to_agent >= now:
+                now = to_agent
+            else:
+                g[G_LATE_ROWS] += 1
             number = np.int64(event.instrument_id)
             slot = parameters.slot_of[number] if 0 <= number < ids else -1
             if slot < 0 or parameters.inst[slot, K_TRADED] == 0:
                 continue
-            prices, sizes, counts = books.price[slot], books.size[slot], books.counts[slot]
-            levels_apply(
-                prices,
-                sizes,
-                counts,
-                books.counters[slot],
-                event.action,
-                event.side,
-                event.price_units,
-                event.size_lots,
-            )
-            if event.action == EXECUTE or event.action == TRADE or event.action == HIDDEN:
-                inst[slot, I_TAPE_LOTS] += event.size_lots
+            action, side, price, size = np.int64(event.action), np.int64(event.side), event.price_units, event.size_lots
+            counts = books.counts
+            if action == QUOTE:
+                set_quote(books.price, books.size, counts, slot, side, price, size)
+            else:
+                prices, sizes = books.price[slot], books.size[slot]
+                levels_apply(prices, sizes, counts[slot], books.counters[slot], action, side, price, size)
+                if action in (EXECUTE, TRADE, HIDDEN):
+                    inst[slot, I_TAPE_LOTS] += size
             if event.flags & F_LAST == 0:
                 continue
             bid, bid_lots, ask, ask_lots = 0, 0, 0, 0
-            if counts[0] > 0:
-                bid, bid_lots = prices[0, counts[0] - 1], sizes[0, counts[0] - 1]
-            if counts[1] > 0:
-                ask, ask_lots = prices[1, counts[1] - 1], sizes[1, counts[1] - 1]
-            if (
-                bid == inst[slot, I_BID]
-                and bid_lots == inst[slot, I_BID_LOTS]
-                and ask == inst[slot, I_ASK]
-                and ask_lots == inst[slot, I_ASK_LOTS]
-            ):
+            bids, asks = counts[slot, 0], counts[slot, 1]
+            if bids > 0:
+                bid, bid_lots = books.price[slot, 0, bids - 1], books.size[slot, 0, bids - 1]
+            if asks > 0:
+                ask, ask_lots = books.price[slot, 1, asks - 1], books.size[slot, 1, asks - 1]
+            if quotes_differ(inst, slot, bid, bid_lots, ask, ask_lots):
+                if track:
+                    track_top(inst[slot], now, bid, bid_lots, ask, ask_lots)
+                    show_top(inst[slot], view[slot])
+                agent_quote(inst, slot, bid, bid_lots, ask, ask_lots)
+                why = WAKE_TOP
+                if inst[slot, I_POSITION] != 0:
+                    remark(g, inst[slot], parameters.inst[slot, K_UNIT_NANOS])
+                    risky = True
+            why |= WAKE_EVENT
+            if inst[slot, I_TAPE_LOTS] != inst[slot, I_TAPE_SEEN]:
+                inst[slot, I_TAPE_SEEN] = inst[slot, I_TAPE_LOTS]
+                why |= WAKE_TRADE
+            in_vain = why & WAKE_TOP == 0
+            if not risky and mask & why == 0:
                 continue
-            agent_quote(inst[slot], bid, bid_lots, ask, ask_lots)
-            if inst[slot, I_POSITION] != 0:
-                remark(g, inst[slot], parameters.inst[slot, K_UNIT_NANOS])
-                risky = True
-            elif mask & WAKE_TOP == 0:
-                continue
-            why = WAKE_TOP
-        elif kind == COMMAND:
-            command = commands[g[G_CMD_HEAD] % len(commands)]
-            g[G_CMD_HEAD] += 1
-            order_id, number = command.order_id, np.int64(command.slot)
-            if command.is_cancel != 0:
-                venue_cancel(venue, parameters, now, order_id, number)
-            else:
-                side, tif = np.int64(command.side), np.int64(command.tif)
-                venue_order(venue, parameters, now, order_id, number, side, tif, command.price_units, command.size_lots)
-            continue
-        elif kind == ANSWER:
-            place = g[G_RSP_HEAD] % len(responses)
-            g[G_RSP_HEAD] += 1
-            slot = np.int64(responses[place].slot)
-            in_vain = responses[place].answer == REFUSED or responses[place].reason == R_IOC_REST
-            risky = agent_answer(agent, parameters, fee, out, now, responses, place)
-            why = WAKE_RESPONSE
-        elif kind == CONTROL:
-            agent_control(agent, parameters, out, now, controls, c)
-            c += 1
-        elif kind == FORECAST:
-            number = np.int64(forecasts[f].instrument_id)
-            slot = parameters.slot_of[number] if 0 <= number < ids else -1
-            if slot >= 0 and parameters.inst[slot, K_TRADED] != 0:
-                forecast_row = agent_forecast(agent, parameters, out, now, slot, forecasts, f)
-                why = WAKE_FORECAST
-            f += 1
+        elif other == NOTHING:
+            break
         else:
-            which, slot = agent_timer(agent, parameters, out, now)
-            if which == TIMER_CLOSE:
-                venue_close(venue, parameters, now)
-            elif which == TIMER_STRATEGY:
-                why = WAKE_TIMER
+            now = max(now, due)
+            g[G_NOW] = now
+            busy = -1
+            if other == COMMAND:
+                command = commands[g[G_CMD_HEAD] % len(commands)]
+                g[G_CMD_HEAD] += 1
+                order_id, number = command.order_id, np.int64(command.slot)
+                side, tif = np.int64(command.side), np.int64(command.tif)
+                price, size = command.price_units, command.size_lots
+                if command.act == ACT_CANCEL:
+                    venue_cancel(venue, parameters, now, order_id, number)
+                elif command.act == ACT_MODIFY:
+                    venue_modify(venue, parameters, now, order_id, number, tif, price, size)
+                else:
+                    venue_order(venue, parameters, now, order_id, number, side, tif, price, size)
+                continue
+            if other == DOWNTIME:
+                venue_down(venue, parameters, now)
+                continue
+            if other == ANSWER:
+                place = g[G_RSP_HEAD] % len(responses)
+                g[G_RSP_HEAD] += 1
+                venue.g[N_RSP_HEAD] = g[G_RSP_HEAD]
+                slot = np.int64(responses[place].slot)
+                in_vain = responses[place].answer == REFUSED or responses[place].reason == R_IOC_REST
+                risky = agent_answer(agent, parameters, fee, out, now, responses, place)
+                why = WAKE_RESPONSE
+            elif other == CONTROL:
+                agent_control(agent, parameters, out, now, controls, c)
+                c += 1
+            elif other == FORECAST:
+                number = np.int64(forecasts[f].instrument_id)
+                slot = parameters.slot_of[number] if 0 <= number < ids else -1
+                if slot >= 0 and parameters.inst[slot, K_TRADED] != 0:
+                    forecast_row = agent_forecast(agent, parameters, out, now, slot, forecasts, f)
+                    why = WAKE_FORECAST
+                f += 1
             else:
-                risky = True
+                which, slot = agent_timer(agent, parameters, out, now)
+                if which == TIMER_CLOSE:
+                    venue_close(venue, parameters, now)
+                elif which == TIMER_STRATEGY:
+                    why = WAKE_TIMER
+                else:
+                    risky = True
         if risky and ladder_may_move(g, parameters.ints):
             watch_risk(agent, parameters, out, now)
-        if g[G_FLATTEN] != 0 and not in_vain and g[G_ENDING] != CLOSED:
+        if stops and risky and slot >= 0:
+            watch_stop(agent, parameters, out, now, slot)
+        if g[G_FLATTEN] + g[G_STOPS] != 0 and not in_vain and g[G_ENDING] != CLOSED:
             go_on_flattening(agent, parameters, slot)
         if g[G_INTENTS] > 0:
             carry_out(agent, parameters, out, now)
-        if mask & why and g[G_ENDING] != CLOSED:
-            outcome = wake(agent, parameters, decide, view, now, slot, why)
-            if forecast_row >= 0:
-                out[forecast_row].reason = outcome
-            if g[G_INTENTS] > 0:
-                carry_out(agent, parameters, out, now)
+        why &= mask
+        if why == 0 or g[G_ENDING] == CLOSED:
+            continue
+        look(agent, slot, view)
+        if python:
+            g[G_WAKING], g[G_WAKE_SLOT], g[G_WAKE_ROW], g[G_WAKE_WHY] = ASKED, slot, forecast_row, why
+            status = RUN_WAKE_PYTHON
+            break
+        asked = decide(
+            now,
+            why,
+            parameters.strategy_ints,
+            parameters.strategy_floats,
+            view[slot],
+            agent.forecast[slot],
+            agent.memory[slot],
+            agent.intents,
+        )
+        if asked > 0 or view[slot, V_TIMER_NS] > 0:
+            after_wake(agent, slot, now, asked, view)
+        if forecast_row >= 0:
+            out[forecast_row].reason = view[slot, V_OUTCOME]
+        if asked > 0:
+            carry_out(agent, parameters, out, now)
+    g[G_NOW] = now
     cursors[C_VENUE], cursors[C_AGENT], cursors[C_CONTROL], cursors[C_FORECAST] = v, a, c, f
     return status

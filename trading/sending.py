@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 from numba import njit
 
+from trading.changing import change_order
 from trading.journal import (
     CANCEL,
     ORDER,
@@ -13,41 +14,46 @@ from trading.journal import (
 )
 from trading.ledger import share_ceil
 from trading.orders import (
+    ACT_CANCEL,
+    ACT_MODIFY,
+    ACT_NEW,
     FREE,
     IOC,
+    MARKET,
     PENDING,
+    may_rest,
 )
+from trading.outbox import note, own_orders_changed, send_command
 from trading.risk import HALTED, check_order, ladder_step
 from trading.state import (
-    G_CMD_TAIL,
-    G_EQUITY,
     G_FLATTEN,
     G_INTENTS,
     G_LADDER,
     G_LIVE,
     G_NEXT_ID,
-    G_OUT,
-    G_SEQUENCE,
+    G_STOPS,
     I_ASK,
     I_ASK_LOTS,
     I_BID,
     I_BID_LOTS,
     I_BUY_WORKING,
-    I_CASH,
+    I_MARK_ASK,
+    I_MARK_BID,
     I_POSITION,
     I_SELL_WORKING,
+    I_STOP,
+    I_STOP_UNTIL,
     I_UNSETTLED,
-    K_ID,
     K_TICK,
     P_COLLAR_PPM,
-    P_DECISION_NS,
     P_FLATTEN_ON_HALT,
-    P_ORDER_NS,
+    P_STOP_COOLDOWN_NS,
     AgentState,
     EngineParameters,
     Int64,
     Records,
 )
+from trading.stops import stop_reason
 from trading.strategies import (
     O_AT_CAP,
     O_CANCEL,
@@ -71,74 +77,12 @@ FLATTEN_ASKED: Final = 16
 
 
 @njit(cache=True)
-def note(
-    agent: AgentState, parameters: EngineParameters, out: Records, kind: int, now: int, slot: int, reason: int
-) -> int:
-    """Append a journal row with what every row carries, and return its index; slot -1 stands for the account."""
-    g = agent.g
-    k = g[G_OUT]
-    row = out[k]
-    row.ts_ns = now
-    row.venue_ns = 0
-    row.sequence = g[G_SEQUENCE]
-    row.order_id = 0
-    row.price_units = 0
-    row.size_lots = 0
-    row.leaves_lots = 0
-    row.equity_nanos = g[G_EQUITY]
-    row.fee_nanos = 0
-    row.p_down = 0.0
-    row.p_flat = 0.0
-    row.p_up = 0.0
-    row.edge_units = 0.0
-    row.kind = kind
-    row.side = 0
-    row.state = 0
-    row.reason = reason
-    row.tif = 0
-    row.flag = 0
-    if slot >= 0:
-        inst = agent.inst[slot]
-        row.instrument_id = parameters.inst[slot, K_ID]
-        row.position_lots = inst[I_POSITION]
-        row.cash_nanos = inst[I_CASH]
-        row.bid_units = inst[I_BID] if inst[I_BID_LOTS] > 0 else 0
-        row.ask_units = inst[I_ASK] if inst[I_ASK_LOTS] > 0 else 0
-    else:
-        row.instrument_id = -1
-        row.position_lots = 0
-        row.cash_nanos = 0
-        row.bid_units = 0
-        row.ask_units = 0
-    g[G_OUT] += 1
-    g[G_SEQUENCE] += 1
-    return k
-
-
-@njit(cache=True)
-def _send(
-    agent: AgentState,
-    parameters: EngineParameters,
-    now: int,
-    order_id: int,
-    slot: int,
-    side: int,
-    tif: int,
-    price: int,
-    lots: int,
-    is_cancel: int,
-) -> int:
-    row = agent.commands[agent.g[G_CMD_TAIL] % len(agent.commands)]
-    row.due_ns = now + parameters.ints[P_DECISION_NS] + parameters.ints[P_ORDER_NS]
-    row.order_id = order_id
-    row.price_units = price
-    row.size_lots = lots
-    row.slot = slot
-    row.side = side
-    row.tif = tif
-    row.is_cancel = is_cancel
-    agent.g[G_CMD_TAIL] += 1
-    return row.due_ns
+def collar_price(inst: Int64, parameters: EngineParameters, slot: int, side: int) -> int:
+    """Return the price furthest through the touch that the collar allows, in whole ticks."""
+    tick, collar = parameters.inst[slot, K_TICK], parameters.ints[P_COLLAR_PPM]
+    if side < 0:
+        return max((inst[I_BID] - share_ceil(inst[I_BID], collar)) // tick * tick, tick)
+    return -(-(inst[I_ASK] + share_ceil(inst[I_ASK], collar)) // tick) * tick
 
 
 @njit(cache=True)
@@ -147,14 +91,16 @@ def _submit(agent: AgentState, parameters: EngineParameters, out: Records, now: 
     g, slot, side = agent.g, intent[O_SLOT], intent[O_SIDE]
     price, asked, tif = intent[O_PRICE], intent[O_LOTS], intent[O_TIF]
     inst = agent.inst[slot]
+    if tif == MARKET:
+        price = collar_price(inst, parameters, slot, side)
     reason, lots, reduces = check_order(agent, parameters, slot, side, price, asked, now)
-    k = note(agent, parameters, out, ORDER if reason == 0 else RISK_REJECT, now, slot, reason)
+    k = note(agent, parameters, out, RISK_REJECT if lots == 0 else ORDER, now, slot, reason)
     row = out[k]
     row.side = side
     row.tif = tif
     row.price_units = price
     row.size_lots = asked
-    if reason != 0:
+    if lots == 0:
         return
     g[G_NEXT_ID] += 1
     j = 0
@@ -171,16 +117,18 @@ def _submit(agent: AgentState, parameters: EngineParameters, out: Records, now: 
     order.state = PENDING
     order.tif = tif
     order.cancel_sent = 0
+    order.modify_sent = 0
     order.awaiting = 1
     g[G_LIVE] += 1
     inst[I_UNSETTLED] += 1
     inst[I_BUY_WORKING if side > 0 else I_SELL_WORKING] += lots
-    row.venue_ns = _send(agent, parameters, now, g[G_NEXT_ID], slot, side, tif, price, lots, _i(0))
+    row.venue_ns = send_command(agent, parameters, now, g[G_NEXT_ID], slot, side, tif, price, lots, _i(ACT_NEW))
     row.order_id = g[G_NEXT_ID]
     row.size_lots = lots
     row.leaves_lots = lots
     row.state = PENDING
     row.flag = (1 if reduces else 0) + (2 if intent[O_AT_CAP] != 0 else 0) + (4 if lots < asked else 0)
+    own_orders_changed(agent, slot)
 
 
 @njit(cache=True)
@@ -194,18 +142,21 @@ def _cancel(agent: AgentState, parameters: EngineParameters, out: Records, now: 
         agent.inst[slot, I_UNSETTLED] += 1
     k = note(agent, parameters, out, _i(CANCEL), now, slot, _i(0))
     row = out[k]
-    row.venue_ns = _send(agent, parameters, now, order.order_id, slot, side, tif, order.price_units, _i(0), _i(1))
+    row.venue_ns = send_command(
+        agent, parameters, now, order.order_id, slot, side, tif, order.price_units, _i(0), _i(ACT_CANCEL)
+    )
     row.order_id = order.order_id
     row.side = order.side
     row.tif = order.tif
     row.price_units = order.price_units
     row.leaves_lots = order.leaves_lots
     row.state = order.state
+    own_orders_changed(agent, slot)
 
 
 @njit(cache=True)
 def carry_out(agent: AgentState, parameters: EngineParameters, out: Records, now: int) -> None:
-    """Send every order and cancel that was decided on, in order, each through the risk gate; a cancel is sent once."""
+    """Send every order, change and cancel that was decided on, in order, each through the risk gate; a cancel is sent once."""
     for r in range(agent.g[G_INTENTS]):
         intent = agent.intents[r]
         if intent[O_CANCEL] == 0:
@@ -216,7 +167,10 @@ def carry_out(agent: AgentState, parameters: EngineParameters, out: Records, now
             order = agent.orders[j]
             if order.state == FREE or order.cancel_sent != 0:
                 continue
-            if order.order_id == one or (one == 0 and order.tif != IOC and order.slot == intent[O_SLOT]):
+            if intent[O_CANCEL] == ACT_MODIFY:
+                if order.order_id == one:
+                    change_order(agent, parameters, out, now, j, intent[O_PRICE], intent[O_LOTS])
+            elif order.order_id == one or (one == 0 and may_rest(order.tif) and order.slot == intent[O_SLOT]):
                 _cancel(agent, parameters, out, now, j)
     agent.g[G_INTENTS] = 0
 
@@ -241,19 +195,14 @@ def want_flat(agent: AgentState, parameters: EngineParameters, slot: int) -> Non
         return
     if position == 0 or inst[I_BID_LOTS if position > 0 else I_ASK_LOTS] == 0:
         return
-    tick, collar = parameters.inst[slot, K_TICK], parameters.ints[P_COLLAR_PPM]
     row = agent.intents[agent.g[G_INTENTS]]
     row[O_CANCEL] = 0
     row[O_SLOT] = slot
     row[O_TIF] = IOC
     row[O_AT_CAP] = 0
     row[O_LOTS] = abs(position)
-    if position > 0:
-        row[O_SIDE] = -1
-        row[O_PRICE] = max((inst[I_BID] - share_ceil(inst[I_BID], collar)) // tick * tick, tick)
-    else:
-        row[O_SIDE] = 1
-        row[O_PRICE] = -(-(inst[I_ASK] + share_ceil(inst[I_ASK], collar)) // tick) * tick
+    row[O_SIDE] = -1 if position > 0 else 1
+    row[O_PRICE] = collar_price(inst, parameters, slot, row[O_SIDE])
     agent.g[G_INTENTS] += 1
 
 
@@ -277,8 +226,28 @@ def watch_risk(agent: AgentState, parameters: EngineParameters, out: Records, no
 
 
 @njit(cache=True)
+def watch_stop(agent: AgentState, parameters: EngineParameters, out: Records, now: int, slot: int) -> None:
+    """Begin to close a position whose stop is reached; once it is closed, keep new ones out for a while."""
+    g, inst = agent.g, agent.inst[slot]
+    if inst[I_STOP] != 0:
+        if inst[I_POSITION] == 0:
+            inst[I_STOP] = 0
+            inst[I_STOP_UNTIL] = now + parameters.ints[P_STOP_COOLDOWN_NS]
+            g[G_STOPS] -= 1
+        return
+    reason = stop_reason(inst, parameters.ints)
+    if reason != 0:
+        inst[I_STOP] = reason
+        g[G_STOPS] += 1
+        k = note(agent, parameters, out, _i(RISK), now, slot, reason)
+        out[k].price_units = inst[I_MARK_BID] if inst[I_POSITION] > 0 else inst[I_MARK_ASK]
+        out[k].state = g[G_LADDER]
+        out[k].flag = g[G_LADDER]
+
+
+@njit(cache=True)
 def go_on_flattening(agent: AgentState, parameters: EngineParameters, slot: int) -> None:
-    """While ``G_FLATTEN`` says so, want an instrument (-1: all) flat; a close that was only asked for ends when all is."""
+    """Want an instrument (-1: all) flat while ``G_FLATTEN`` or its stop says so; a close only asked for ends when all is."""
     g = agent.g
     if g[G_FLATTEN] == FLATTEN_ASKED:
         left = 0
@@ -289,5 +258,5 @@ def go_on_flattening(agent: AgentState, parameters: EngineParameters, slot: int)
             g[G_FLATTEN] = 0
             return
     for k in range(len(agent.inst)):
-        if slot < 0 or k == slot:
+        if (slot < 0 or k == slot) and (g[G_FLATTEN] != 0 or agent.inst[k, I_STOP] != 0):
             want_flat(agent, parameters, k)

@@ -1,16 +1,24 @@
-"""How much to bet: Kelly on the net edge over the holding period, a fraction of it, capped.
+"""How much to bet: Kelly on the net edge over the holding period, a fraction of it, capped; by regime, volatility, confidence.
 
 The binary form is ``p/a - q/b`` for a loss of ``a`` and a gain of ``b`` per unit of capital staked; it bets nothing on a fair
 coin. The forecasts here have three outcomes (down, flat, up), for which the growth-optimal share has no closed form and is
 found by bisection on the derivative of expected log growth, which falls monotonically.
 
+Estimates are shrunk before they are bet on, and what multiplies a bet is never above 1: a calm regime does not make an edge
+larger than it was estimated, it only leaves it whole.
+
 References
 ----------
 Kelly (1956). A new interpretation of information rate. Bell System Technical Journal 35(4).
+Thorp (2006). The Kelly criterion in blackjack, sports betting, and the stock market. (The Gaussian form.)
+Efron, Morris (1973). Stein's estimation rule and its competitors. JASA 68(341). (The positive-part shrinkage.)
 """
 
+from math import sqrt
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 BISECTIONS: Final = 48
@@ -22,6 +30,86 @@ KELLY_CAP: Final = 0.10
 def kelly_binary(p: float, gain: float, loss: float) -> float:
     """Return the growth-optimal share of capital for a bet won with probability ``p``; 0 where there is no edge."""
     return max(p / loss - (1.0 - p) / gain, 0.0)
+
+
+@njit(cache=True)
+def kelly_gaussian(mean: float, variance: float) -> float:
+    """Return the growth-optimal share of capital for returns of a mean and a variance: ``mean / variance``, at least 0."""
+    return max(mean / variance, 0.0)
+
+
+@njit(cache=True)
+def shrunk_edge(mean: float, variance: float, samples: int) -> float:
+    """Return an estimated edge drawn towards 0 by its own uncertainty.
+
+    Parameters
+    ----------
+    mean, variance : float
+        Of the net results that the edge was estimated from.
+    samples : int
+        How many, independent of each other.
+
+    Returns
+    -------
+    float
+        ``mean * max(0, 1 - 1 / t**2)`` with ``t`` the mean over its standard error: nothing is left of an edge that is not
+        larger than its own error.
+    """
+    if samples < 1 or mean == 0.0:
+        return 0.0
+    return mean * max(1.0 - variance / samples / (mean * mean), 0.0)
+
+
+@njit(cache=True)
+def regime_multiplier(probabilities: npt.NDArray[np.float64], multipliers: npt.NDArray[np.float64]) -> float:
+    """Return the factor on a bet for filtered regime probabilities: the mean of each regime's multiplier, never above 1.
+
+    Parameters
+    ----------
+    probabilities, multipliers : float64 arrays, shape (regimes,)
+        Multipliers above 1 count as 1, below 0 as 0. Probabilities that are NaN (not known yet) give 0: nothing is bet.
+    """
+    total = 0.0
+    for k in range(len(probabilities)):
+        if not probabilities[k] >= 0.0:
+            return 0.0
+        total += probabilities[k] * min(max(multipliers[k], 0.0), 1.0)
+    return min(total, 1.0)
+
+
+@njit(cache=True)
+def volatility_scale(target: float, realised: float) -> float:
+    """Return the factor on a size at which its volatility is at most the target, never above 1; 0 where it is not known."""
+    if not realised >= 0.0:
+        return 0.0
+    return 1.0 if realised <= target else target / realised
+
+
+@njit(cache=True)
+def risk_lots(budget: float, variance: float, seconds: float, unit_nanos: int, most: int) -> int:
+    """Return the lots of which one standard deviation over a holding time is worth at most a budget, no more than ``most``.
+
+    Parameters
+    ----------
+    budget : float
+        Quote currency; 0: no bound.
+    variance : float
+        Of the price, in price units squared a second.
+    seconds : float
+        Holding time.
+    """
+    deviation = sqrt(variance * seconds) * unit_nanos * 1e-9
+    if budget <= 0.0 or deviation * most <= budget:
+        return most
+    return int(budget / deviation)
+
+
+@njit(cache=True)
+def confidence_share(value: float, floor: float, full: float) -> float:
+    """Return the share of a size for a confidence: 0 up to the floor, 1 from ``full`` on, straight in between."""
+    if value <= floor:
+        return 0.0
+    return 1.0 if value >= full else (value - floor) / (full - floor)
 
 
 @njit(cache=True)

@@ -9,8 +9,6 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trading.order_ids import copy_ids
-
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 Records = npt.NDArray[np.void]
@@ -60,7 +58,21 @@ G_LEVEL_1: Final = 25
 G_LEVEL_2: Final = 26
 G_LEVEL_3: Final = 27
 """Drawdowns in nanos at which the ladder's steps begin, for the peak as it is."""
-G_COUNT: Final = 32
+G_STOPS: Final = 28
+"""Instruments whose position is being closed by a stop."""
+G_SILENT: Final = 29
+"""1 while the dead man's switch is thrown: no heartbeat came in time."""
+G_HEARD_NS: Final = 30
+"""Time of the latest heartbeat; 0 before the first."""
+G_OPEN_BETS: Final = 31
+"""Instruments with a position or a live order."""
+G_WAKING: Final = 32
+"""1 while a Python strategy is asked, 2 once it has answered, else 0."""
+G_WAKE_SLOT: Final = 33
+G_WAKE_ROW: Final = 34
+G_WAKE_WHY: Final = 35
+"""What it is asked about: the instrument, the journal row of the forecast that woke it (-1: none did), the wake."""
+G_COUNT: Final = 40
 
 # -- the agent, per instrument: columns of ``AgentState.inst`` --------------------------------------------------------------
 I_BID: Final = 0
@@ -90,7 +102,41 @@ I_FORECAST_NS: Final = 16
 """``ts_recv`` of the row behind the latest forecast."""
 I_TAPE_LOTS: Final = 17
 """Lots that have traded in the market, of all kinds, as the agent has seen them."""
-I_COUNT: Final = 18
+I_OFI: Final = 18
+I_TOP_DEPTH: Final = 19
+I_TOP_CHANGES: Final = 20
+"""Running totals over changes of the best quotes: order flow imbalance, lots at both touches, changes (``top_flow``)."""
+I_MID2: Final = 21
+I_MID2_NS: Final = 22
+"""Doubled mid at the latest variance sample, and its time."""
+I_VARIANCE: Final = 23
+"""Variance of the mid a second, in price units squared times 65,536, exponentially weighted over 64 samples."""
+I_ENTRY_COST: Final = 24
+"""Price times lots of what is held, at what it was entered; 0 when flat."""
+I_BEST_MARK: Final = 25
+"""Best mark since the position was opened; 0 when flat."""
+I_STOP: Final = 26
+"""Reason of the stop that is closing the position, 0 when there is none."""
+I_STOP_UNTIL: Final = 27
+"""Until when a stop keeps new positions out."""
+I_SIZE_PPM: Final = 28
+"""Share of an order's size that passes: regimes, volatility (control ``SIZE_SCALE``)."""
+I_ANOMALY_PPM: Final = 29
+"""Latest anomaly score, times a million."""
+I_TAPE_SEEN: Final = 30
+"""``I_TAPE_LOTS`` at the end of the last event group."""
+I_OWN_BID_ID: Final = 31
+I_OWN_BID: Final = 32
+I_OWN_ASK_ID: Final = 33
+I_OWN_ASK: Final = 34
+"""Newest live own order of each side that has no cancel under way: id (0: none) and price."""
+I_IS_OPEN: Final = 35
+"""1 while there is a position or a live order."""
+I_LAST_DUE: Final = 36
+"""When the latest command arrives: a connection keeps its order."""
+I_FUNDING: Final = 37
+"""Funding paid so far (received: negative); part of ``I_CASH``."""
+I_COUNT: Final = 38
 
 # -- the venue: index into ``VenueState.g`` and columns of ``VenueState.inst`` ---------------------------------------------
 N_RSP_TAIL: Final = 0
@@ -100,7 +146,13 @@ N_HIGH: Final = 1
 N_CLOSED: Final = 2
 N_STAMP: Final = 3
 """Arrivals counted so far, ours and those behind us: who came before whom."""
-N_COUNT: Final = 4
+N_DOWN: Final = 4
+"""Downtime windows that have begun, of all instruments."""
+N_NEXT_DOWN: Final = 5
+"""When the next begins; ``NEVER`` after the last."""
+N_RSP_HEAD: Final = 6
+"""Answers that have reached the agent."""
+N_COUNT: Final = 7
 J_RESTING: Final = 0
 """Own orders resting."""
 J_TAKEN: Final = 1
@@ -109,7 +161,14 @@ J_UNKNOWN_QUEUE: Final = 3
 """Whether a resting order's queue is to be looked up again at the end of the group."""
 J_IDS: Final = 4
 """Order ids written down in ``VenueState.ids``."""
-J_COUNT: Final = 5
+J_LOW: Final = 5
+J_HIGH: Final = 7
+"""Two entries each, bids and asks: lowest and highest price of own resting orders; ``NEVER`` and ``-NEVER`` without one."""
+J_LAST_DUE: Final = 9
+"""When the latest answer arrives: a connection keeps its order."""
+J_DOWN_UNTIL: Final = 10
+"""End of the latest downtime window that has begun."""
+J_COUNT: Final = 11
 
 NEVER: Final = np.iinfo(np.int64).max
 
@@ -126,11 +185,13 @@ AGENT_ORDER_DTYPE: Final = np.dtype(
         ("tif", "u1"),
         ("cancel_sent", "u1"),
         ("awaiting", "u1"),
-        ("spare", "u1", (17,)),
+        ("modify_sent", "u1"),
+        ("asked_price", "i8"),
+        ("asked_lots", "i8"),
     ]
 )
 """An order as the agent knows it, 64 bytes; a row with state FREE is unused. ``awaiting``: an answer is under way (the first one,
-or that to a cancel)."""
+or that to a cancel or a change); ``asked_price`` and ``asked_lots`` (the whole size): what a change under way asks for."""
 
 VENUE_ORDER_DTYPE: Final = np.dtype(
     [
@@ -145,9 +206,10 @@ VENUE_ORDER_DTYPE: Final = np.dtype(
         ("side", "i1"),
         ("active", "u1"),
         ("stamp", "u4"),
+        ("size_lots", "i8"),
     ]
 )
-"""A resting order as the venue knows it, 64 bytes. ``ahead_lots`` is the queue before it (-1: not known), ``level_lots`` the
+"""A resting order as the venue knows it, 72 bytes. ``ahead_lots`` is the queue before it (-1: not known), ``level_lots`` the
 visible size of its level when last looked at, ``traded_lots`` prints since then that the level has not shown yet,
 ``ghost_lots`` lots ahead that have left the tape by an execution of which an earlier own order took a part, ``stamp`` its place
 among arrivals (:mod:`trading.queues`)."""
@@ -161,7 +223,7 @@ COMMAND_DTYPE: Final = np.dtype(
         ("slot", "i2"),
         ("side", "i1"),
         ("tif", "u1"),
-        ("is_cancel", "u1"),
+        ("act", "u1"),
     ],
     align=True,
 )
@@ -185,15 +247,13 @@ ID_ROOM: Final = 256
 """Rows of the table of order ids at the start; it grows."""
 TAKEN_LEVELS: Final = 64
 """Levels a side of which taken lots are remembered; a walk through more of them at once stops there."""
-MEMORY_COLUMNS: Final = 16
+MEMORY_COLUMNS: Final = 32
 """int64 values that a strategy may keep per instrument."""
 INTENT_ROWS: Final = 8
 """Orders and cancels that a strategy may ask for at once."""
 
 # -- parameters: index into ``EngineParameters.ints`` -------------------------------------------------------------------
 P_DECISION_NS: Final = 0
-P_ORDER_NS: Final = 1
-P_RESPONSE_NS: Final = 2
 P_OPEN_NS: Final = 3
 P_CLOSE_NS: Final = 4
 P_ENDING_NS: Final = 5
@@ -212,7 +272,30 @@ P_WAKE_MASK: Final = 19
 P_COLLAR_PPM: Final = 20
 P_QUEUE_BY_ID: Final = 21
 """Whether rows that name an order move our queues exactly."""
-P_COUNT: Final = 22
+P_MAX_NOTIONAL: Final = 22
+"""Gross notional of the account at its worst, in nanos; ``NEVER`` without a limit."""
+P_MARGIN_RATE_PPM: Final = 23
+"""Margin that a position binds, a share of its notional."""
+P_RESERVE_PPM: Final = 24
+"""Share of the session's opening equity that is never bound as margin."""
+P_CONFIDENCE_FLOOR_PPM: Final = 25
+P_CONFIDENCE_FULL_PPM: Final = 26
+"""Probability of an order's direction at which nothing may be sent, and from which on the largest order may; 0 and 0: off."""
+P_STOP_PPM: Final = 27
+P_TRAIL_PPM: Final = 28
+"""Stop loss against the entry and trailing stop against the best mark; 0: none."""
+P_STOP_COOLDOWN_NS: Final = 29
+P_ANOMALY_PPM: Final = 30
+"""Anomaly score, times a million, from which on orders are throttled; ``NEVER``: never."""
+P_ANOMALY_SIZE_PPM: Final = 31
+P_ANOMALY_RATE_PPM: Final = 32
+P_DEAD_MAN_NS: Final = 33
+"""Longest silence between heartbeats; 0: none are expected."""
+P_TRACK_TOP: Final = 34
+"""Whether order flow imbalance and variance of the best quotes are kept for the strategy."""
+P_PYTHON: Final = 35
+"""Whether the strategy is a Python function: the kernel stops and lets it be asked."""
+P_COUNT: Final = 36
 
 # -- per instrument: columns of ``EngineParameters.inst`` ------------------------------------------------------------------
 K_ID: Final = 0
@@ -223,7 +306,15 @@ K_TAKER_PPM: Final = 4
 K_PASSIVE: Final = 5
 """Whether orders may rest: only a venue's own matching book shows the queue they would join."""
 K_TRADED: Final = 6
-K_COUNT: Final = 7
+K_TRADE_FEE: Final = 7
+"""Nanos for every fill, beside the share of its notional."""
+K_IMPACT_PPM: Final = 8
+K_DAILY_LOTS: Final = 9
+"""Square-root impact of taking: its coefficient, 0 for none, and the lots of a day."""
+K_HALT_CANCELS: Final = 10
+K_DOWN_CANCELS: Final = 11
+"""Whether a halt, or the start of a downtime window, cancels resting orders."""
+K_COUNT: Final = 12
 
 
 class EngineParameters(NamedTuple):
@@ -240,6 +331,10 @@ class EngineParameters(NamedTuple):
     strategy_ints : int64 array
     strategy_floats : float64 array
         Parameters of the strategy.
+    legs, latency : int64 arrays
+        Latencies of each instrument's venue (:func:`trading.latency.latency_tables`).
+    downtime : int64 array, shape (n, 3)
+        Downtime windows: start, end, slot; by start.
     """
 
     ints: Int64
@@ -248,6 +343,9 @@ class EngineParameters(NamedTuple):
     queue: Float64
     strategy_ints: Int64
     strategy_floats: Float64
+    legs: Int64
+    latency: Int64
+    downtime: Int64
 
 
 class AgentState(NamedTuple):
@@ -331,76 +429,8 @@ class EngineState(NamedTuple):
     venue: VenueState
 
 
-def _empty_books(instruments: int, levels: int) -> Books:
-    side = (instruments, 2, levels)
-    counts = np.zeros((instruments, 2), np.int64), np.zeros((instruments, 4), np.int64)
-    return Books(np.zeros(side, np.int64), np.zeros(side, np.int64), *counts)
-
-
-def allocate_state(
-    instruments: int, *, rate_limit: int, levels: int, orders: int, ring: int, intent_columns: int, ids: int = 1
-) -> EngineState:
-    """Return a zeroed state for ``instruments`` instruments."""
-    agent = AgentState(
-        np.zeros(G_COUNT, np.int64),
-        np.zeros((instruments, I_COUNT), np.int64),
-        np.zeros((instruments, MEMORY_COLUMNS), np.int64),
-        np.zeros((instruments, 5), np.float64),
-        np.zeros(orders, AGENT_ORDER_DTYPE),
-        np.zeros(ring, COMMAND_DTYPE),
-        np.full(rate_limit, -NEVER, np.int64),
-        np.zeros((INTENT_ROWS + instruments, intent_columns), np.int64),
-    )
-    venue = VenueState(
-        np.zeros(N_COUNT, np.int64),
-        np.zeros((instruments, J_COUNT), np.int64),
-        np.zeros(orders, VENUE_ORDER_DTYPE),
-        np.zeros(ring, RESPONSE_DTYPE),
-        np.zeros((instruments, 2, TAKEN_LEVELS, 2), np.int64),
-        np.zeros((instruments, ids, 3), np.int64),
-        *_empty_books(instruments, levels),
-    )
-    return EngineState(agent, _empty_books(instruments, levels), venue)
-
-
-def copy_state(state: EngineState) -> EngineState:
-    """Return a checkpoint of the state."""
-    return EngineState(
-        AgentState._make(array.copy() for array in state.agent),
-        Books._make(array.copy() for array in state.books),
-        VenueState._make(array.copy() for array in state.venue),
-    )
-
-
 GROW_ORDERS: Final = 1
 GROW_COMMANDS: Final = 2
 GROW_RESPONSES: Final = 3
 GROW_IDS: Final = 4
-
-
-def grow(state: EngineState) -> EngineState:
-    """Return the state with twice the room in the array that ``G_GROW`` named; nothing else changes."""
-    agent, venue = state.agent, state.venue
-    which = agent.g[G_GROW]
-    if which == GROW_ORDERS:
-        agent = agent._replace(orders=np.concatenate([agent.orders, np.zeros_like(agent.orders)]))
-        venue = venue._replace(resting=np.concatenate([venue.resting, np.zeros_like(venue.resting)]))
-    elif which == GROW_COMMANDS:
-        agent = agent._replace(commands=_grow_ring(agent.commands, agent.g[G_CMD_HEAD], agent.g[G_CMD_TAIL]))
-    elif which == GROW_RESPONSES:
-        venue = venue._replace(responses=_grow_ring(venue.responses, agent.g[G_RSP_HEAD], venue.g[N_RSP_TAIL]))
-    elif which == GROW_IDS:
-        slots, rows, _ = venue.ids.shape
-        bigger = np.zeros((slots, 2 * rows, 3), np.int64)
-        copy_ids(venue.ids, bigger)
-        venue = venue._replace(ids=bigger)
-    else:
-        raise ValueError(f"nothing to grow is known under {which}")
-    return EngineState(agent, state.books, venue)
-
-
-def _grow_ring(ring: Records, head: int, tail: int) -> Records:
-    bigger = np.zeros(2 * len(ring), ring.dtype)
-    counts = np.arange(head, tail)
-    bigger[counts % len(bigger)] = ring[counts % len(ring)]
-    return bigger
+"""Values of ``G_GROW``."""

@@ -26,36 +26,55 @@ import numpy as np
 from numba import njit
 
 from marketdata.book import book_apply, book_level_size
-from marketdata.events import ADD, BID, CLEAR, DELETE, EXECUTE, F_LAST, HIDDEN, QUOTE, REDUCE, TRADE
+from marketdata.events import ADD, BID, CLEAR, DELETE, EXECUTE, F_LAST, HIDDEN, QUOTE, REDUCE, STATUS, TRADE
 from trading.journal import (
-    R_ASKED,
     R_IOC_REST,
+    R_NOT_ALL,
     R_TAKER_ONLY,
-    R_UNKNOWN_ORDER,
     R_VENUE_CLOSED,
+    R_VENUE_DOWN,
     R_VENUE_HALTED,
     R_WOULD_CROSS,
 )
-from trading.orders import ACK, CANCEL_REFUSED, DONE, FILL_PART, FILL_WHOLE, IOC, POST_ONLY, REFUSED
+from trading.orders import (
+    ACK,
+    DONE,
+    FILL_PART,
+    FILL_WHOLE,
+    FOK,
+    POST_ONLY,
+    POST_ONLY_SLIDE,
+    REFUSED,
+    may_rest,
+)
 from trading.queues import executed, forget_ids, next_in_line, next_stamp, requeue, requeue_by_id
 from trading.state import (
+    J_DOWN_UNTIL,
     J_RESTING,
     J_UNKNOWN_QUEUE,
+    K_DAILY_LOTS,
+    K_DOWN_CANCELS,
+    K_HALT_CANCELS,
+    K_IMPACT_PPM,
     K_PASSIVE,
+    K_TICK,
     N_CLOSED,
+    N_DOWN,
     N_HIGH,
+    N_NEXT_DOWN,
+    NEVER,
     P_QUEUE_BY_ID,
     EngineParameters,
     VenueState,
 )
-from trading.venue_table import forget_taken, leave, send_answer, take, taken_at, touches_taken, venue_book
+from trading.venue_table import forget_taken, leave, own_prices, send_answer, take, taken_at, touches_taken, venue_book
 
 _i: Final = np.int64
 """Makes a constant an ordinary int64 argument: numba would compile a function anew for each literal."""
 
 
 @njit(cache=True)
-def _walk(
+def walk(
     venue: VenueState,
     parameters: EngineParameters,
     now: int,
@@ -65,8 +84,12 @@ def _walk(
     limit: int,
     leaves: int,
     maker: int,
+    impact: int,
 ) -> int:
-    """Fill against the other side up to ``limit``; return what is left. A maker fills at its own limit."""
+    """Fill against the other side up to ``limit``; return what is left.
+
+    A maker fills at its own limit; a taker at the level's price, ``impact`` price units worse.
+    """
     book = venue_book(venue, slot)
     other = 1 if side == BID else 0
     k = book.count[other] - 1
@@ -81,7 +104,7 @@ def _walk(
                 break
             leaves -= lots
             answer = FILL_WHOLE if leaves == 0 else FILL_PART
-            at = limit if maker else price
+            at = limit if maker else max(price + side * impact, 1)
             send_answer(venue, parameters, now, order_id, slot, answer, _i(0), at, lots, leaves, maker)
         k -= 1
     return leaves
@@ -110,6 +133,8 @@ def venue_market(
     if touches_taken(venue.inst, venue.taken, slot, action, side, price):
         forget_taken(venue, slot, action, side)
     by_id = parameters.ints[P_QUEUE_BY_ID] != 0 and order_id != 0 and side != 0
+    if action == STATUS and lots == 0 and parameters.inst[slot, K_HALT_CANCELS] != 0:
+        cancel_resting(venue, parameters, now, slot, _i(R_VENUE_HALTED))
     if action == CLEAR:
         forget_ids(venue, slot)
         venue.inst[slot, J_UNKNOWN_QUEUE] = 1
@@ -123,11 +148,11 @@ def venue_market(
     elif action != HIDDEN and action != TRADE and (side != 0 or action == QUOTE):
         requeue(venue, parameters, queue, slot, side, _i(0))
     if flags & F_LAST:
-        _end_of_group(venue, parameters, now, slot)
+        end_of_group(venue, parameters, now, slot)
 
 
 @njit(cache=True)
-def _end_of_group(venue: VenueState, parameters: EngineParameters, now: int, slot: int) -> None:
+def end_of_group(venue: VenueState, parameters: EngineParameters, now: int, slot: int) -> None:
     """Look up unknown queues in the rebuilt book, and fill what the other side's quotes have reached."""
     book = venue_book(venue, slot)
     if venue.inst[slot, J_UNKNOWN_QUEUE] != 0 and (book.count[0] > 0 or book.count[1] > 0):
@@ -152,8 +177,8 @@ def _end_of_group(venue: VenueState, parameters: EngineParameters, now: int, slo
                 break
             order = venue.resting[k]
             last_price, last_id = order.price_units, order.order_id
-            left = _walk(
-                venue, parameters, now, order.order_id, slot, side, order.price_units, order.leaves_lots, _i(1)
+            left = walk(
+                venue, parameters, now, order.order_id, slot, side, order.price_units, order.leaves_lots, _i(1), _i(0)
             )
             order.leaves_lots = left
             if left == 0:
@@ -161,11 +186,64 @@ def _end_of_group(venue: VenueState, parameters: EngineParameters, now: int, slo
 
 
 @njit(cache=True)
-def _would_cross(venue: VenueState, slot: int, side: int, price: int) -> bool:
+def would_cross(venue: VenueState, slot: int, side: int, price: int) -> bool:
+    """Return whether an order at ``price`` would meet the other side's best quote."""
     book = venue_book(venue, slot)
     other = 1 if side == BID else 0
     n = book.count[other]
     return n > 0 and side * price >= side * book.price[other, n - 1]
+
+
+@njit(cache=True)
+def _can_fill(venue: VenueState, slot: int, side: int, limit: int, lots: int) -> bool:
+    """Return whether the visible book fills all of an order."""
+    book = venue_book(venue, slot)
+    other = 1 if side == BID else 0
+    k = book.count[other] - 1
+    while k >= 0 and lots > 0 and side * book.price[other, k] <= side * limit:
+        lots -= max(book.size[other, k] - taken_at(venue, slot, other, book.price[other, k]), 0)
+        k -= 1
+    return lots <= 0
+
+
+@njit(cache=True)
+def impact_units(parameters: EngineParameters, slot: int, price: int, lots: int) -> int:
+    """Return by how many price units an order of ``lots`` moves its own price, rounded up; 0 where impact is off."""
+    ppm, daily = parameters.inst[slot, K_IMPACT_PPM], parameters.inst[slot, K_DAILY_LOTS]
+    if ppm == 0 or daily == 0:
+        return 0
+    return _i(np.ceil(float(price) * float(ppm) * 1e-6 * np.sqrt(float(lots) / float(daily))))
+
+
+@njit(cache=True)
+def refusal(
+    venue: VenueState, parameters: EngineParameters, now: int, slot: int, side: int, tif: int, price: int
+) -> int:
+    """Return why a new order or a change is not taken, 0 if it is."""
+    if venue.g[N_CLOSED] != 0:
+        return R_VENUE_CLOSED
+    if now < venue.inst[slot, J_DOWN_UNTIL]:
+        return R_VENUE_DOWN
+    if venue.counters[slot, 2] != 0:
+        return R_VENUE_HALTED
+    if may_rest(tif) and parameters.inst[slot, K_PASSIVE] == 0:
+        return R_TAKER_ONLY
+    if tif == POST_ONLY and would_cross(venue, slot, side, price):
+        return R_WOULD_CROSS
+    return 0
+
+
+@njit(cache=True)
+def join_queue(venue: VenueState, slot: int, k: int) -> None:
+    """Put a resting order at the end of its level's visible queue."""
+    order = venue.resting[k]
+    book_side = 0 if order.side == BID else 1
+    shown = book_level_size(venue_book(venue, slot), book_side, order.price_units)
+    order.ahead_lots = float(shown - taken_at(venue, slot, book_side, order.price_units))
+    order.level_lots = shown
+    order.traded_lots = 0
+    order.ghost_lots = 0
+    order.stamp = next_stamp(venue)
 
 
 @njit(cache=True)
@@ -181,22 +259,21 @@ def venue_order(
     lots: int,
 ) -> None:
     """Take an order that has arrived: refuse it, fill it, let it rest or cancel what is left."""
-    reason = 0
-    if venue.g[N_CLOSED] != 0:
-        reason = R_VENUE_CLOSED
-    elif venue.counters[slot, 2] != 0:
-        reason = R_VENUE_HALTED
-    elif tif != IOC and parameters.inst[slot, K_PASSIVE] == 0:
-        reason = R_TAKER_ONLY
-    elif tif == POST_ONLY and _would_cross(venue, slot, side, price):
-        reason = R_WOULD_CROSS
+    reason = refusal(venue, parameters, now, slot, side, tif, price)
     if reason != 0:
         send_answer(venue, parameters, now, order_id, slot, _i(REFUSED), reason, price, _i(0), lots, _i(0))
         return
-    left = _walk(venue, parameters, now, order_id, slot, side, price, lots, _i(0))
+    if tif == FOK and not _can_fill(venue, slot, side, price, lots):
+        send_answer(venue, parameters, now, order_id, slot, _i(DONE), _i(R_NOT_ALL), price, _i(0), lots, _i(0))
+        return
+    if tif == POST_ONLY_SLIDE and would_cross(venue, slot, side, price):
+        other = 1 if side == BID else 0
+        price = venue.price[slot, other, venue.counts[slot, other] - 1] - side * parameters.inst[slot, K_TICK]
+    impact = impact_units(parameters, slot, price, lots)
+    left = walk(venue, parameters, now, order_id, slot, side, price, lots, _i(0), impact)
     if left == 0:
         return
-    if tif == IOC:
+    if not may_rest(tif):
         send_answer(venue, parameters, now, order_id, slot, _i(DONE), _i(R_IOC_REST), price, _i(0), left, _i(0))
         return
     if venue.inst[slot, J_RESTING] == 0:
@@ -204,69 +281,46 @@ def venue_order(
     k = 0
     while venue.resting[k].active != 0:
         k += 1
-    shown = book_level_size(venue_book(venue, slot), 0 if side == BID else 1, price)
     order = venue.resting[k]
     order.order_id = order_id
     order.price_units = price
     order.leaves_lots = left
-    order.ahead_lots = float(shown - taken_at(venue, slot, 0 if side == BID else 1, price))
-    order.level_lots = shown
-    order.traded_lots = 0
-    order.ghost_lots = 0
-    order.stamp = next_stamp(venue)
+    order.size_lots = lots
     order.slot = slot
     order.side = side
     order.active = 1
+    join_queue(venue, slot, k)
     venue.inst[slot, J_RESTING] += 1
     venue.g[N_HIGH] = max(venue.g[N_HIGH], k + 1)
+    own_prices(venue, slot)
     send_answer(venue, parameters, now, order_id, slot, _i(ACK), _i(0), price, _i(0), left, _i(0))
 
 
 @njit(cache=True)
-def venue_cancel(venue: VenueState, parameters: EngineParameters, now: int, order_id: int, slot: int) -> None:
-    """Cancel a resting order by id; a cancel that comes too late is refused."""
-    for k in range(venue.g[N_HIGH]):
+def cancel_resting(venue: VenueState, parameters: EngineParameters, now: int, slot: int, reason: int) -> None:
+    """End every resting order of an instrument, -1: of all."""
+    for k in range(len(venue.resting)):
         order = venue.resting[k]
-        if order.active != 0 and order.order_id == order_id:
-            send_answer(
-                venue,
-                parameters,
-                now,
-                order_id,
-                slot,
-                _i(DONE),
-                _i(R_ASKED),
-                order.price_units,
-                _i(0),
-                order.leaves_lots,
-                _i(0),
-            )
+        if order.active != 0 and (slot < 0 or order.slot == slot):
+            own, order_id, price, left = _i(order.slot), order.order_id, order.price_units, order.leaves_lots
+            send_answer(venue, parameters, now, order_id, own, _i(DONE), reason, price, _i(0), left, _i(0))
             leave(venue, k)
-            return
-    send_answer(
-        venue, parameters, now, order_id, slot, _i(CANCEL_REFUSED), _i(R_UNKNOWN_ORDER), _i(0), _i(0), _i(0), _i(0)
-    )
+
+
+@njit(cache=True)
+def venue_down(venue: VenueState, parameters: EngineParameters, now: int) -> None:
+    """Begin the next downtime window: everything sent is refused until its end; resting orders end by policy."""
+    row = parameters.downtime[venue.g[N_DOWN]]
+    venue.g[N_DOWN] += 1
+    more = venue.g[N_DOWN] < len(parameters.downtime)
+    venue.g[N_NEXT_DOWN] = parameters.downtime[venue.g[N_DOWN], 0] if more else NEVER
+    venue.inst[row[2], J_DOWN_UNTIL] = row[1]
+    if parameters.inst[row[2], K_DOWN_CANCELS] != 0:
+        cancel_resting(venue, parameters, now, row[2], _i(R_VENUE_DOWN))
 
 
 @njit(cache=True)
 def venue_close(venue: VenueState, parameters: EngineParameters, now: int) -> None:
     """Close the session: every resting order ends."""
     venue.g[N_CLOSED] = 1
-    for k in range(len(venue.resting)):
-        order = venue.resting[k]
-        if order.active != 0:
-            slot = _i(order.slot)
-            send_answer(
-                venue,
-                parameters,
-                now,
-                order.order_id,
-                slot,
-                _i(DONE),
-                _i(R_VENUE_CLOSED),
-                order.price_units,
-                _i(0),
-                order.leaves_lots,
-                _i(0),
-            )
-            leave(venue, k)
+    cancel_resting(venue, parameters, now, _i(-1), _i(R_VENUE_CLOSED))

@@ -5,15 +5,21 @@ from typing import Final
 import numpy as np
 from numba import njit
 
+from marketdata.bits import inlined
 from marketdata.book import BookState, book_level_size
-from marketdata.events import ADD, BID, CLEAR, QUOTE
+from marketdata.events import ADD, ASK, BID, CLEAR, EXECUTE, HIDDEN, QUOTE, STATUS, TRADE
+from trading.latency import LEG_ANSWER, latency_ns
 from trading.orders import FILL_PART, FILL_WHOLE
 from trading.state import (
+    J_HIGH,
+    J_LAST_DUE,
+    J_LOW,
     J_RESTING,
     J_TAKEN,
     N_HIGH,
+    N_RSP_HEAD,
     N_RSP_TAIL,
-    P_RESPONSE_NS,
+    NEVER,
     TAKEN_LEVELS,
     EngineParameters,
     Int64,
@@ -44,9 +50,18 @@ def send_answer(
     leaves: int,
     maker: int,
 ) -> None:
-    """Send an answer on its way to the agent."""
-    row = venue.responses[venue.g[N_RSP_TAIL] % len(venue.responses)]
-    row.due_ns = now + parameters.ints[P_RESPONSE_NS]
+    """Send an answer on its way to the agent; answers of one instrument arrive in the order in which they were given."""
+    count = venue.g[N_RSP_TAIL]
+    due = now + latency_ns(parameters.legs, parameters.latency, slot, _i(LEG_ANSWER), now, count)
+    due = max(due, venue.inst[slot, J_LAST_DUE])
+    venue.inst[slot, J_LAST_DUE] = due
+    responses, room = venue.responses, len(venue.responses)
+    place = count
+    while place > venue.g[N_RSP_HEAD] and responses[(place - 1) % room].due_ns > due:
+        responses[place % room] = responses[(place - 1) % room]
+        place -= 1
+    row = responses[place % room]
+    row.due_ns = due
     row.venue_ns = now
     row.order_id = order_id
     row.price_units = price
@@ -135,6 +150,40 @@ def leave(venue: VenueState, k: int) -> None:
     while high > 0 and venue.resting[high - 1].active == 0:
         high -= 1
     venue.g[N_HIGH] = high
+    own_prices(venue, _i(venue.resting[k].slot))
+
+
+@njit(cache=True)
+def own_prices(venue: VenueState, slot: int) -> None:
+    """Bring the lowest and the highest price of the resting orders of each side up to date."""
+    inst = venue.inst[slot]
+    inst[J_LOW] = inst[J_LOW + 1] = NEVER
+    inst[J_HIGH] = inst[J_HIGH + 1] = -NEVER
+    for k in range(venue.g[N_HIGH]):
+        order = venue.resting[k]
+        if order.active != 0 and order.slot == slot:
+            side = 0 if order.side == BID else 1
+            inst[J_LOW + side] = min(inst[J_LOW + side], order.price_units)
+            inst[J_HIGH + side] = max(inst[J_HIGH + side], order.price_units)
+
+
+@inlined
+def concerns_us(inst: Int64, slot: int, action: int, side: int, price: int) -> bool:
+    """Return whether a market row may fill one of our resting orders or move the queue before it.
+
+    A trade does at our best price or a worse one; a change of the book at a price between our lowest and our highest.
+    """
+    if action in (QUOTE, CLEAR, STATUS):
+        return True
+    if side == BID:
+        if action in (EXECUTE, TRADE, HIDDEN):
+            return price <= inst[slot, J_HIGH]
+        return inst[slot, J_LOW] <= price <= inst[slot, J_HIGH]
+    if side == ASK:
+        if action in (EXECUTE, TRADE, HIDDEN):
+            return price >= inst[slot, J_LOW + 1]
+        return inst[slot, J_LOW + 1] <= price <= inst[slot, J_HIGH + 1]
+    return False
 
 
 @njit(cache=True)

@@ -1,5 +1,6 @@
 """Hand-made tapes, engines and strategies for the engine's tests."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.features.tape import OPEN_NS as TAPE_OPEN_NS
 from tests.features.tape import random_tape
 from trading.config import EngineConfig
 from trading.engine import FOREVER, Engine, RunState
-from trading.hooks import DECIDE_SIGNATURE, QUEUE_MODELS
+from trading.hooks import DECIDE_SIGNATURE, find_queue_model
 from trading.journal import Journal
 from trading.strategies import (
     O_AT_CAP,
@@ -39,6 +40,7 @@ from trading.strategies import (
     Strategy,
     taker,
 )
+from trading.venue_rules import VenueRules
 
 OPEN_NS = TAPE_OPEN_NS
 SESSION = Session(date(2023, 11, 14), OPEN_NS, OPEN_NS + 600 * NS_PER_S)
@@ -105,6 +107,9 @@ def engine(
     capital: float = CAPITAL,
     session: Session = SESSION,
     clock_ns: int = 60 * NS_PER_S,
+    feed_bound_ns: int = 20 * NS_PER_MS,
+    book_levels: int = 256,
+    rules: Mapping[str, VenueRules] | None = None,
 ) -> Engine:
     return Engine(
         EngineConfig(
@@ -113,12 +118,13 @@ def engine(
             latency=latency,
             risk=risk,
             strategy=strategy,
-            queue=QUEUE_MODELS[queue],
+            queue=find_queue_model(queue),
             capital=capital,
             clock_ns=clock_ns,
             ending_ns=session.close_ns - 15 * NS_PER_S,
-            feed_bound_ns=20 * NS_PER_MS,
-            book_levels=256,
+            feed_bound_ns=feed_bound_ns,
+            book_levels=book_levels,
+            rules=rules or {},
         )
     )
 

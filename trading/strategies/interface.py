@@ -24,8 +24,12 @@ import numpy.typing as npt
 
 WAKE_FORECAST: Final = 1
 WAKE_TOP: Final = 2
+WAKE_TRADE: Final = 4
 WAKE_TIMER: Final = 8
 WAKE_RESPONSE: Final = 16
+WAKE_EVENT: Final = 32
+"""What wakes a strategy: a forecast, a change of the best quotes, a trade, its timer, an answer to an order of its own, the end
+of any event group. Of one event group those in its mask come as one wake."""
 
 V_BID: Final = 0
 V_BID_LOTS: Final = 1
@@ -56,7 +60,14 @@ V_TIMER_NS: Final = 21
 """Wake me then; 0 leaves the timer as it is."""
 V_TAPE_LOTS: Final = 22
 """Lots that have traded in the market so far."""
-V_COUNT: Final = 23
+V_OFI: Final = 23
+V_TOP_DEPTH: Final = 24
+V_TOP_CHANGES: Final = 25
+"""Running totals over changes of the best quotes: order flow imbalance, lots at both touches, changes. Kept where the strategy
+``tracks_top``; a window's value is the difference of two totals."""
+V_VARIANCE: Final = 26
+"""Variance of the mid a second, in price units squared times 65,536 (:data:`trading.top_flow.VARIANCE_ONE`)."""
+V_COUNT: Final = 27
 
 O_CANCEL: Final = 0
 O_SIDE: Final = 1
@@ -85,10 +96,30 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A decide hook with its parameters and the events that wake it."""
+    """A decide hook with its parameters and the events that wake it.
+
+    ``hook`` is a numba ``cfunc`` of the signature above, or, slower, a Python function of the same arguments, or an object with
+    such a ``decide`` method. A Python strategy keeps what it must remember in ``memory``, as a compiled one does: only that is
+    in a checkpoint.
+
+    ``tracks_top``: the agent keeps order flow imbalance and variance of the best quotes for it.
+    """
 
     name: str
     hook: Any
     wake_mask: int
-    ints: tuple[int, ...]
-    floats: tuple[float, ...]
+    ints: tuple[int, ...] | Ints
+    floats: tuple[float, ...] | Floats
+    tracks_top: bool = False
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the kernel can call the hook itself."""
+        return hasattr(self.hook, "native_name")
+
+    def decide(
+        self, now_ns: int, wake: int, ints: Ints, floats: Floats, view: Ints, forecast: Floats, memory: Ints, out: Ints
+    ) -> int:
+        """Ask a Python strategy."""
+        function = getattr(self.hook, "decide", self.hook)
+        return int(function(now_ns, wake, ints, floats, view, forecast, memory, out))

@@ -1,0 +1,333 @@
+"""The engine's speed table: takers on ten million quotes, makers on levels and on orders, and the risk gate, one core.
+
+Each runs the engine as every backtest does (agent, venue, scheduler, risk, journal), and hftbacktest in the same run, in a
+process of its own (``peer_hftbacktest.py``), where the peer folder and an interpreter with it are there.
+"""
+
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from numba import cfunc, njit
+
+from benchmarks.backtest_feeds import (
+    FEED_ADD,
+    FEED_CANCEL,
+    FEED_DTYPE,
+    FEED_LEVEL,
+    FEED_NS,
+    FEED_TRADE,
+    Feed,
+    feed_events,
+    level_feed,
+    order_feed,
+    tick_events,
+)
+from benchmarks.cycle_counter import IS_AVAILABLE, cycles, cycles_per_ns
+from benchmarks.peers import peer_python, peers_folder, run_generator
+from marketdata.clock import NS_PER_S, Session
+from marketdata.events import EventArray, empty_events
+from marketdata.instruments import BookKind, Fees, Instrument
+from marketdata.settings import LatencySettings, RiskSettings
+from trading.config import EngineConfig
+from trading.engine import FOREVER, Engine
+from trading.hooks import DECIDE_SIGNATURE, QUEUE_MODELS
+from trading.journal import FILL, Journal
+from trading.orders import IOC
+from trading.risk import check_order
+from trading.state import G_RATE_COUNT, I_ASK, I_ASK_LOTS, I_BID, I_BID_LOTS, AgentState, EngineParameters
+from trading.strategies import (
+    O_AT_CAP,
+    O_CANCEL,
+    O_LOTS,
+    O_PRICE,
+    O_SIDE,
+    O_TIF,
+    V_ASK,
+    V_BID,
+    V_POSITION,
+    V_UNSETTLED,
+    WAKE_TOP,
+    Floats,
+    Ints,
+    Strategy,
+    touch_maker,
+)
+from trading.venue_rules import SquareRootImpact, VenueRules
+
+TICKS: Final = 10_000_000
+MESSAGES: Final = 5_000_000
+REPEATS: Final = 3
+GATE_ORDERS: Final = 200_000
+ORDER_NS: Final = 1_000
+THROUGH_TICKS: Final = 50
+SLIPPAGE_BPS: Final = 1.0
+"""Square-root impact of an order as large as a day's volume; what one lot of a million pays is rounded up to a tick."""
+LIMITS: Final = RiskSettings(
+    max_position_lots=1_000, max_order_lots=1_000, max_orders_per_s=100_000, price_collar_bps=10_000, daily_loss=1e8
+)
+
+
+@cfunc(DECIDE_SIGNATURE, cache=True)
+def decide_table(
+    now: int,
+    wake: int,
+    ints: Ints,
+    floats: Floats,
+    view: Ints,
+    forecast: Floats,
+    memory: Ints,
+    out: npt.NDArray[np.int64],
+) -> int:
+    """Keep the position that a table of times and signals asks for, by IOC orders through the touch; asked at every tick."""
+    n = len(ints) // 2
+    i = memory[0]
+    while i + 1 < n and ints[i + 1] + FEED_NS <= now:
+        i += 1
+    memory[0] = i
+    want = ints[n + i] - view[V_POSITION]
+    if want == 0 or view[V_UNSETTLED] > 0:
+        return 0
+    side = 1 if want > 0 else -1
+    out[0, O_CANCEL] = 0
+    out[0, O_SIDE] = side
+    out[0, O_TIF] = IOC
+    out[0, O_PRICE] = view[V_ASK] + THROUGH_TICKS if side > 0 else view[V_BID] - THROUGH_TICKS
+    out[0, O_LOTS] = abs(want)
+    out[0, O_AT_CAP] = 0
+    return 1
+
+
+def _config(
+    events: EventArray, strategy: Strategy, *, queue: str, taker_ppm: int, rules: dict[str, VenueRules]
+) -> EngineConfig:
+    first, last = int(events["ts_event"][0]), int(events["ts_recv"][-1])
+    session = Session(date(2023, 11, 14), first - 1, last + 60 * NS_PER_S)
+    item = Instrument(
+        symbol="X",
+        instrument_id=0,
+        venue="V",
+        unit_nanos=100_000,
+        price_decimals=0.1,
+        book_kind=BookKind.MATCHING,
+        fees=Fees(maker_ppm=taker_ppm, taker_ppm=taker_ppm),
+    )
+    return EngineConfig(
+        session=session,
+        instruments=(item,),
+        latency=LatencySettings(
+            feed_ns=FEED_NS, feed_jitter_ns=0, inference_ns=0, decision_ns=0, order_ns=ORDER_NS, response_ns=ORDER_NS
+        ),
+        risk=LIMITS,
+        strategy=strategy,
+        queue=QUEUE_MODELS[queue],
+        capital=1e9,
+        clock_ns=60 * NS_PER_S,
+        ending_ns=session.close_ns - NS_PER_S,
+        feed_bound_ns=10 * FEED_NS,
+        rules=rules,
+    )
+
+
+def _fills(rows: Journal, config: EngineConfig) -> Journal:
+    return rows[(rows["kind"] == FILL) & (rows["venue_ns"] < config.ending_ns)]
+
+
+def _measured(config: EngineConfig, events: EventArray) -> tuple[float, Journal]:
+    """Return the median seconds of a few runs after one that compiles, and the journal."""
+    engine = Engine(config)
+    engine.run(engine.init(), events[:2_000], None, None, FOREVER)
+    times = []
+    for _ in range(REPEATS):
+        state = engine.init()
+        start = time.perf_counter()
+        state, rows = engine.run(state, events, None, None, FOREVER)
+        times.append(time.perf_counter() - start)
+        if state.late_rows or state.illegal_answers:
+            raise AssertionError("the engine lost rows or answers")
+    return sorted(times)[REPEATS // 2], rows
+
+
+def _peer(task: str, given: Path, folder: Path) -> dict[str, Any] | None:
+    """Return what hftbacktest measured on the same input, None where it is absent."""
+    python = peer_python("hftbacktest")
+    if python is None:
+        return None
+    result = folder / f"{task}.json"
+    script = Path(__file__).with_name("peer_hftbacktest.py")
+    subprocess.run(
+        [str(python), str(script), task, str(given), str(result)], check=True, capture_output=True, cwd=folder
+    )
+    found: dict[str, Any] = json.loads(result.read_text())
+    return found
+
+
+def _row(n: int, unit: str, seconds: float, peer: dict[str, Any] | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"n": n, "unit": unit, "per_s": n / seconds}
+    if peer is not None:
+        row |= {"peer": f"hftbacktest {peer['version']}", "peer_per_s": peer["n"] / peer["seconds"]}
+    return row
+
+
+def _own_ticks(folder: Path, count: int) -> Path:
+    """Write a random walk of ticks, where the peer folder with its generator is absent."""
+    rng = np.random.default_rng(20240501)
+    ts = 1_700_000_000_000_000_000 + np.cumsum(1 + rng.exponential(5e6, count).astype(np.int64))
+    steps = np.where(rng.random(count) < 1 / 16, rng.choice([-1, 1], count), 0)
+    bid = 500_000 + np.cumsum(steps)
+    side = rng.random(count) < 0.5
+    lots = np.round(rng.exponential(1.0, (2, count)) + 0.001, 3)
+    for qty, mine in ((lots[0], side), (lots[1], ~side)):
+        last = np.maximum.accumulate(np.where(mine, np.arange(count), 0))
+        qty[:] = qty[last]
+    changes = np.where(rng.random(count) < 1e-3, np.arange(count), 0)
+    signal = rng.integers(-1, 2, count)[np.maximum.accumulate(changes)]
+    own = folder / f"ticks_{count}"
+    own.mkdir()
+    arrays = {"ts": ts, "bid_tick": bid, "ask_tick": bid + 1, "bid_qty": lots[0], "ask_qty": lots[1], "signal": signal}
+    for name, values in arrays.items():
+        np.save(own / f"{name}.npy", values)
+    return own
+
+
+def backtest_taker() -> dict[str, Any]:
+    """Hold what a signal says on ten million quotes: a decision a tick, fees and slippage, through the whole engine."""
+    with tempfile.TemporaryDirectory() as made:
+        into, peers = Path(made), peers_folder()
+        if peers is None:
+            folder = _own_ticks(into, TICKS // 10)
+        else:
+            run_generator(peers, "gen_ticks.py", str(TICKS), into=into)
+            folder = into / f"ticks_{TICKS}"
+        events, ts, signal = tick_events(folder)
+        strategy = Strategy("table", decide_table, WAKE_TOP, np.concatenate([ts, signal]), ())
+        impact = {"V": VenueRules(impact=SquareRootImpact(SLIPPAGE_BPS, 1_000_000))}
+        config = _config(events, strategy, queue="risk_averse", taker_ppm=800, rules=impact)
+        seconds, rows = _measured(config, events)
+        wanted = int(np.count_nonzero(np.diff(signal)))
+        trades = len(_fills(rows, config))
+        if not 0.98 * wanted < trades < 1.02 * wanted:
+            raise AssertionError(f"{trades} fills of {wanted} changes of the signal")
+        peer = _peer("taker", folder, into)
+        if peer is not None and abs(peer["trades"] - trades) > 0.01 * trades:
+            raise AssertionError(f"hftbacktest traded {peer['trades']} times, we {trades} times")
+        return _row(len(ts), "tick", seconds, peer)
+
+
+@lru_cache(maxsize=1)
+def _flow_folder() -> tuple[Path, tempfile.TemporaryDirectory[str]] | None:
+    """Return the peer folder's order flow, generated once a process; None without the folder."""
+    peers = peers_folder()
+    if peers is None:
+        return None
+    made = tempfile.TemporaryDirectory()
+    run_generator(peers, "gen_l3.py", str(MESSAGES), into=Path(made.name))
+    return Path(made.name) / f"l3_{MESSAGES}", made
+
+
+def _own_feed(*, by_order: bool) -> Feed:
+    """Return a small book in motion, where the peer folder is absent."""
+    rng = np.random.default_rng(7)
+    count = 400_000
+    feed = np.zeros(count, FEED_DTYPE)
+    feed["ts_event"] = 1_700_000_000_000_000_000 + np.cumsum(1 + rng.exponential(1e5, count).astype(np.int64))
+    feed["ts_recv"] = feed["ts_event"] + FEED_NS
+    feed["side"] = rng.choice([-1, 1], count)
+    feed["price"] = 65_000 - feed["side"] * (1 + rng.geometric(0.3, count))
+    feed["lots"] = 1 + rng.geometric(0.05, count)
+    if by_order:
+        half = count // 2
+        feed["order_id"][:half] = np.arange(1, half + 1)
+        feed["kind"][:half] = FEED_ADD
+        feed[half:]["order_id"] = rng.permutation(half) + 1
+        feed["kind"][half:] = FEED_CANCEL
+        for name in ("side", "price"):
+            feed[name][half:] = feed[name][feed["order_id"][half:] - 1]
+        return feed
+    feed["kind"] = np.where(rng.random(count) < 0.2, FEED_TRADE, FEED_LEVEL)
+    return feed
+
+
+def _maker_row(task: str, feed: Feed, queue: str) -> dict[str, Any]:
+    events = feed_events(feed)
+    maker = touch_maker(lots=1, max_position=3, last_entry_ns=int(events["ts_recv"][-1]))
+    config = _config(events, maker, queue=queue, taker_ppm=0, rules={})
+    seconds, rows = _measured(config, events)
+    fills = int(np.count_nonzero(_fills(rows, config)["flag"] == 1))
+    with tempfile.TemporaryDirectory() as made:
+        given = Path(made) / "feed.npz"
+        peer = None
+        if peer_python("hftbacktest") is not None:
+            np.savez(given, feed=feed, latency=np.array([ORDER_NS, ORDER_NS]))
+            peer = _peer(task, given, Path(made))
+    if peer is not None and (fills < 100 or not 0.8 < peer["trades"] / fills < 1.25):
+        raise AssertionError(f"hftbacktest was filled {peer['trades']} times, we {fills} times")
+    return _row(len(feed), "event", seconds, peer)
+
+
+def backtest_l2() -> dict[str, Any]:
+    """Quote both sides of a market of level updates and trades: queue by volume, latency both ways."""
+    flow = _flow_folder()
+    return _maker_row("l2", level_feed(flow[0]) if flow else _own_feed(by_order=False), "risk_averse")
+
+
+def backtest_l3() -> dict[str, Any]:
+    """Quote both sides of a market of orders: exact queues by order id, latency both ways."""
+    flow = _flow_folder()
+    return _maker_row("l3", order_feed(flow[0]) if flow else _own_feed(by_order=True), "fifo")
+
+
+@njit(cache=True)
+def _gate(agent: AgentState, parameters: EngineParameters, took: npt.NDArray[np.int64]) -> int:
+    """Pass orders through the gate one by one, with the cycles that each took; return how many passed."""
+    passed = 0
+    for k in range(len(took)):
+        side = np.int64(1 if k % 2 == 0 else -1)
+        price = agent.inst[0, I_BID if side < 0 else I_ASK] + (k % 7) * side
+        now = np.int64(k) * 1_000
+        start = cycles()
+        _, lots, _ = check_order(agent, parameters, np.int64(0), side, price, np.int64(1 + k % 5), now)
+        took[k] = cycles() - start
+        passed += lots > 0
+    return passed
+
+
+def risk_gate() -> dict[str, Any]:
+    """Pass orders one by one through the pre-trade risk gate, with live orders on the book."""
+    one = empty_events(1)
+    one["ts_event"] = one["ts_recv"] = 1_700_000_000_000_000_000
+    maker = touch_maker(lots=1, max_position=3, last_entry_ns=0)
+    engine = Engine(_config(one, maker, queue="risk_averse", taker_ppm=0, rules={}))
+    agent = engine.init().kernel.agent
+    agent.inst[0, [I_BID, I_ASK]], agent.inst[0, [I_BID_LOTS, I_ASK_LOTS]] = (500_000, 500_001), 100
+    took = np.zeros(GATE_ORDERS, np.int64)
+    found = []
+    for _ in range(REPEATS + 1):
+        agent.g[G_RATE_COUNT] = 0
+        start = time.perf_counter()
+        passed = _gate(agent, engine.parameters, took)
+        found.append((time.perf_counter() - start, *np.percentile(took, (50.0, 99.0))))
+    if passed == 0:
+        raise AssertionError("the gate let nothing pass")
+    seconds, p50, p99 = np.min(found[1:], axis=0)
+    row: dict[str, Any] = {"n": GATE_ORDERS, "unit": "order", "per_s": GATE_ORDERS / seconds}
+    if IS_AVAILABLE:
+        rate = cycles_per_ns() * 1_000.0
+        row |= {"p50_us": p50 / rate, "p99_us": p99 / rate}
+    return row
+
+
+BENCHMARKS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
+    "backtest_taker": backtest_taker,
+    "backtest_l2": backtest_l2,
+    "backtest_l3": backtest_l3,
+    "risk_gate": risk_gate,
+}
