@@ -93,8 +93,9 @@ def microprice_study(
     for seconds in HORIZONS_S:
         later = ts + seconds * NS_PER_S
         goal = mid[np.searchsorted(ts, later, side="right") - 1]
-        name = f"mid {seconds} s on"
-        found.append(_errors(name, fair, goal, later < session.close_ns, (ts - cut) // BLOCK_NS, seed))
+        scored = later < session.close_ns
+        if scored.any():
+            found.append(_errors(f"mid {seconds} s on", fair, goal, scored, (ts - cut) // BLOCK_NS, seed))
     return tuple(found)
 
 
