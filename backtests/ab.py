@@ -205,7 +205,8 @@ def work_parent(
     part = events[: int(np.searchsorted(events["ts_recv"], last))]
     result = replay(config, part, forecasts[: int(np.searchsorted(forecasts["due_ns"], last))])
     path = settings.latency.decision_ns + settings.latency.order_ns
-    return analyse_parent(one.parent, result.journal, market, instrument, path_ns=path)
+    decision = settings.latency.decision_ns
+    return analyse_parent(one.parent, result.journal, market, instrument, path_ns=path, decision_ns=decision)
 
 
 def _worth(market: MarketMids, one: Assignment, instrument: Instrument) -> float:

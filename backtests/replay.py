@@ -14,9 +14,9 @@ from marketdata.instruments import Instrument
 from marketdata.settings import Settings
 from models.forecast import ForecastArray
 from trading.config import EngineConfig, engine_config
-from trading.controls import ControlArray
+from trading.controls import DEPOSIT, ControlArray
 from trading.engine import FOREVER, Account, Engine
-from trading.journal import MARK, Journal, fills_frame, round_trips_frame
+from trading.journal import CONTROL, MARK, Journal, fills_frame, round_trips_frame
 from trading.strategies import Strategy
 from trading.strategy_catalog import StrategyFactory
 
@@ -34,7 +34,8 @@ class BacktestResult:
     clock_ns : int64 array, shape (T,)
         End of each interval of the clock, from the session's open on.
     pnl : float64 array, shape (T,)
-        Net profit of the account in each interval, in quote currency, marked at the touch; sums to the account's change.
+        Net profit of the account in each interval, in quote currency, marked at the touch; sums to the account's change, less
+        what was paid in.
     """
 
     config: EngineConfig
@@ -138,6 +139,10 @@ def replay(
     equity = marks["equity_nanos"].astype(np.int64)
     if len(equity):
         equity = np.concatenate([equity[:-1], [after.equity_nanos]])
+    paid_in = journal[(journal["kind"] == CONTROL) & (journal["reason"] == DEPOSIT)]
+    if len(paid_in):
+        bounds = np.concatenate([marks["ts_ns"][:-1], [FOREVER]])
+        equity = equity - np.array([paid_in["size_lots"][paid_in["ts_ns"] <= at].sum() for at in bounds], np.int64)
     return BacktestResult(config, journal, after, marks["ts_ns"][1:].copy(), np.diff(equity) / 1e9)
 
 

@@ -21,7 +21,8 @@ from marketdata.instruments import Instrument
 from trading.execution import ParentOrder
 from trading.journal import ACKNOWLEDGED, FILL, ORDER, Journal
 
-MARKOUTS_NS: Final = (NS_PER_S, 10 * NS_PER_S, 60 * NS_PER_S)
+MARKOUTS_NS: Final = (NS_PER_S // 10, NS_PER_S, 5 * NS_PER_S, 10 * NS_PER_S, 30 * NS_PER_S, 60 * NS_PER_S)
+"""Times after a fill at which its markout curve is taken."""
 BPS: Final = 1e4
 NANOS: Final = 1e9
 
@@ -82,8 +83,10 @@ class LatencySplit:
 
     Attributes
     ----------
+    decision_us : float
+        From what woke us to the order leaving us.
     wire_us : float
-        From our decision to the venue.
+        From there to the venue.
     acknowledgement_us : float
         From the venue's answer to our knowing it.
     queue_us : float
@@ -92,6 +95,7 @@ class LatencySplit:
         From a fill at the venue to our knowing it.
     """
 
+    decision_us: float
     wire_us: float
     acknowledgement_us: float
     queue_us: float
@@ -117,7 +121,8 @@ class ParentReport:
     shortfall_bps, decision_bps, arrival_bps, vwap_bps : float
         Shortfall over the parent's value; executed price against decision, arrival, and the market's volume-weighted price.
     markout_bps : tuple of float
-        Mid after 1, 10 and 60 seconds against the executed price, lot-weighted; negative: the price went our way.
+        Markout curve: mid after each of :data:`MARKOUTS_NS` against the executed price, lot-weighted; negative: the price went
+        our way.
     """
 
     lots: int
@@ -148,7 +153,13 @@ class ParentReport:
 
 
 def analyse_parent(
-    parent: ParentOrder, journal: Journal, market: MarketMids, instrument: Instrument, *, path_ns: int
+    parent: ParentOrder,
+    journal: Journal,
+    market: MarketMids,
+    instrument: Instrument,
+    *,
+    path_ns: int,
+    decision_ns: int = 0,
 ) -> ParentReport:
     """Return the costs of a parent order from the journal of the engine that worked it.
 
@@ -158,6 +169,8 @@ def analyse_parent(
         Of an engine that did nothing else in this instrument before the parent's end.
     path_ns : int
         Decision and order latency: the arrival price is the mid at the venue so long after the parent's start.
+    decision_ns : int
+        The first part of it, until an order leaves us.
     """
     own = journal[journal["instrument_id"] == instrument.instrument_id]
     # What an engine does after the parent's end (flattening before the close) is not the parent's.
@@ -197,7 +210,7 @@ def analyse_parent(
         vwap_bps=BPS * side * (average - vwap) / vwap,
         markout_bps=tuple(_markout(fills, market, side, after) for after in MARKOUTS_NS),
         finished_ns=int(fills["venue_ns"].max()) if filled else 0,
-        latency=_latency(own),
+        latency=_latency(own, decision_ns),
     )
 
 
@@ -210,7 +223,7 @@ def _markout(fills: Journal, market: MarketMids, side: int, after_ns: int) -> fl
     return float(BPS * np.average(cost, weights=fills["size_lots"]))
 
 
-def _latency(own: Journal) -> LatencySplit:
+def _latency(own: Journal, decision_ns: int) -> LatencySplit:
     sent = own[own["kind"] == ORDER]
     known = own[own["kind"] == ACKNOWLEDGED]
     fills = own[own["kind"] == FILL]
@@ -221,7 +234,8 @@ def _latency(own: Journal) -> LatencySplit:
     ):
         first.setdefault(order_id, at - arrived[order_id])
     return LatencySplit(
-        _median_us(sent["venue_ns"] - sent["ts_ns"]),
+        decision_ns / 1e3 if len(sent) else float("nan"),
+        _median_us(sent["venue_ns"] - sent["ts_ns"] - decision_ns),
         _median_us(known["ts_ns"] - known["venue_ns"]),
         _median_us(np.array(list(first.values()), np.int64)),
         _median_us(fills["ts_ns"] - fills["venue_ns"]),

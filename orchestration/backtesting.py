@@ -24,6 +24,7 @@ def backtest_model(
     edge_margin: float | None,
     say: Callable[[str], None],
     strategy: str | None = None,
+    parameters: tuple[str, ...] = (),
 ) -> dict[str, object]:
     """Trade a model's out-of-sample forecasts of a night's test sessions.
 
@@ -38,7 +39,9 @@ def backtest_model(
     edge_margin : float, optional
         In place of the taker's own.
     strategy : str, optional
-        In place of the taker of the settings: a name in ``trading.strategy_catalog.STRATEGIES``, or ``path.py:name``.
+        In place of that of the settings: a name in ``trading.strategy_catalog.STRATEGIES``, or ``path.py:name``.
+    parameters : tuple of str
+        Of that strategy, ``name=value`` each.
 
     Returns
     -------
@@ -55,7 +58,9 @@ def backtest_model(
     from backtests.band import LATENCIES, QUEUES, run_band
     from trading.strategy_catalog import find_strategy
 
-    factory = find_strategy(strategy) if strategy is not None else None
+    if strategy is None and parameters:
+        raise SettingsError("parameters belong to a strategy: name it with --strategy")
+    factory = find_strategy(strategy, parameters) if strategy is not None else None
     if factory is not None and edge_margin is not None:
         raise SettingsError(f"the margin is the settings' taker's; {strategy} has its own parameters")
     which, chosen, days = model_days(root, settings, day, model)
@@ -72,7 +77,8 @@ def backtest_model(
     return {
         "night": which.isoformat(),
         "model": chosen,
-        "strategy": strategy or "taker",
+        "strategy": strategy or ("taker" if edge_margin is not None else settings.strategy.name),
+        "parameters": list(parameters),
         "sessions": [session.date.isoformat() for session in days],
         "pessimistic": made.pessimistic.net,
         "median": made.median,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
-from marketdata.clock import NS_PER_MINUTE, Session
+from marketdata.clock import NS_PER_MINUTE, NS_PER_S, Session
 from marketdata.paths import DataRoot
 from marketdata.settings import Settings, SettingsError
 from orchestration.backtesting import model_days
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ALGORITHMS: Final = ("twap", "twap_resting", "hybrid_twap", "vwap", "pov", "implementation_shortfall", "iceberg")
 POV_RATE: Final = 0.1
 REPORTED: Final = ("shortfall_bps", "decision_bps", "arrival_bps", "vwap_bps", "fill_rate", "maker_share", "children")
+LATENCIES: Final = ("decision_us", "wire_us", "acknowledgement_us", "queue_us", "fill_us")
 PARTS: Final = ("shortfall", "delay", "execution", "opportunity", "fees")
 
 
@@ -179,9 +180,16 @@ class VolumeHistory:
 def _summary(reports: "Sequence[ParentReport]") -> dict[str, float]:
     import numpy as np
 
+    from backtests.tca import MARKOUTS_NS
+
     means = {name: _known_mean([getattr(report, name) for report in reports]) for name in REPORTED}
     sums = {name: float(np.sum([getattr(report, name) for report in reports])) for name in PARTS}
-    return {**means, **sums}
+    curve = {
+        f"markout_{after / NS_PER_S:g}s_bps": _known_mean([report.markout_bps[k] for report in reports])
+        for k, after in enumerate(MARKOUTS_NS)
+    }
+    split = {name: _known_mean([getattr(report.latency, name) for report in reports]) for name in LATENCIES}
+    return {**means, **sums, **curve, **split}
 
 
 def _known_mean(values: Sequence[float]) -> float:

@@ -9,7 +9,8 @@ from marketdata.paths import DataRoot
 from marketdata.settings import Settings, SettingsError
 from models.forecast import ForecastArray
 from orchestration.live_stream import published_events
-from trading.journal import FILL, Journal
+from trading.journal import FILL, Journal, journal_controls
+from trading.pauses import session_pauses
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,12 @@ def replay_session(
     session = settings.market_calendar().session(which)
     progress("replay", 1, 2)
 
-    def again(forecasts: ForecastArray) -> Journal:
-        return run_backtest(settings, session, events, forecasts).journal
-
     journal = read_rows(folder)
+    controls = journal_controls(journal, session_pauses(settings, session))
+
+    def again(forecasts: ForecastArray) -> Journal:
+        return run_backtest(settings, session, events, forecasts, controls=controls).journal
+
     report = parity_report(journal, again)
     progress("replay", 2, 2)
     fills = int((journal["kind"] == FILL).sum())

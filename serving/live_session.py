@@ -23,7 +23,8 @@ from serving.ledger_store import LedgerSession, LedgerStore
 from serving.publishing import BusPublisher, SessionRecords
 from serving.resuming import LIVE_PREFIX, Overlap, Place, forget, forget_other_days, interrupted, keep, resume
 from serving.session_files import SessionFacts, SessionFiles, read_rows
-from trading.controls import ControlArray
+from trading.controls import HEARTBEAT, ControlArray
+from trading.controls import control as heartbeat
 from trading.journal import FILL
 
 OnNewChampion = Literal["flatten", "hold"]
@@ -250,7 +251,10 @@ class LiveSession:
         told, self._told = self._told, []
         control, self._control = self._control, None
         before = executor.watermark_ns
-        controls = as_controls(told, max(before, executor.state.now_ns, self.session.open_ns))
+        due = max(before, executor.state.now_ns, self.session.open_ns)
+        controls = as_controls(told, due)
+        if executor.config.risk.dead_man_ns > 0:
+            controls = np.concatenate([controls, heartbeat(HEARTBEAT, due, by="executor", control_id=0)])
         if control is not None:
             controls = np.concatenate([controls, control])
         step = executor.step(events, watermark_ns, controls, trade=trade)

@@ -18,7 +18,7 @@ POSITION_LIMIT: Final = 5
 FLATTEN: Final = 6
 """Close everything that is open now; trading goes on once all is flat."""
 SIZE_SCALE: Final = 7
-"""``value`` parts per million of an order's size pass in ``instrument_id`` (-1: in each), at most a million: regimes, volatility."""
+"""``value`` parts per million of an order's size pass in ``instrument_id`` (-1: in each), at most a million."""
 ANOMALY: Final = 8
 """Anomaly score of ``instrument_id`` (-1: of each), times a million."""
 HEARTBEAT: Final = 9

@@ -23,6 +23,17 @@ COLUMNS = {
     "execution": "execution",
     "opportunity": "opportunity",
     "fees": "fees",
+    "markout_0.1s_bps": "markout after 0.1 s, bps",
+    "markout_1s_bps": "after 1 s",
+    "markout_5s_bps": "after 5 s",
+    "markout_10s_bps": "after 10 s",
+    "markout_30s_bps": "after 30 s",
+    "markout_60s_bps": "after 60 s",
+    "decision_us": "latency: decision, µs",
+    "wire_us": "wire",
+    "acknowledgement_us": "acknowledgement",
+    "queue_us": "queue wait",
+    "fill_us": "fill",
 }
 
 

@@ -133,7 +133,10 @@ def backtest(
     edge_margin: Annotated[float | None, typer.Option(min=0.0, help="In place of the taker's own.")] = None,
     strategy: Annotated[
         str | None,
-        typer.Option(help="A strategy of the catalogue, or path.py:name (default: the taker of the settings)."),
+        typer.Option(help="As `strategies list` has it, or path.py:name (default: that of the settings)."),
+    ] = None,
+    parameters: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter of the strategy, name=value; may be given often.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -154,6 +157,7 @@ def backtest(
         edge_margin=edge_margin,
         say=say,
         strategy=strategy,
+        parameters=tuple(parameters or ()),
     )
     if as_json:
         out.print(json.dumps(made), markup=False)

@@ -1,4 +1,4 @@
-"""Commands with which a person stops and restarts the executor's trading: ``kill``, ``pause``, ``resume``, ``rearm``."""
+"""Commands with which a person steers the executor: ``kill``, ``pause``, ``resume``, ``rearm``, ``scale``, ``deposit``."""
 
 import getpass
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +22,8 @@ def register(app: typer.Typer) -> None:
     app.command("pause")(pause)
     app.command("resume")(resume)
     app.command("rearm")(rearm)
+    app.command("scale")(scale)
+    app.command("deposit")(deposit)
 
 
 def kill(context: typer.Context, reason: Reason, by: By = "", hold: Hold = False) -> None:
@@ -48,12 +50,45 @@ def rearm(
     _instruct(context, "rearm", by, reason)
 
 
-def _instruct(context: typer.Context, verb: "Verb", by: str, reason: str, *, flatten: bool = True) -> None:
+def scale(
+    context: typer.Context,
+    share: Annotated[float, typer.Argument(min=0.0, max=1.0, help="Of every new order's size; 1 takes it back.")],
+    reason: Reason,
+    symbol: Annotated[str | None, typer.Option(help="Of one instrument (default: of each).")] = None,
+    by: By = "",
+) -> None:
+    """Let only a share of every new order's size pass, also in later sessions; what reduces a position always passes."""
+    _, settings = chosen(context).open()
+    number = -1 if symbol is None else settings.instrument(symbol).instrument_id
+    _instruct(context, "scale", by, reason, value=round(share * 1e6), instrument_id=number)
+
+
+def deposit(
+    context: typer.Context,
+    amount: Annotated[float, typer.Argument(help="Quote currency; negative: paid out.")],
+    reason: Reason,
+    by: By = "",
+) -> None:
+    """Pay into the account, or out of it: equity, its peak and the base of the daily loss move alike, no drawdown comes of it."""
+    _instruct(context, "deposit", by, reason, value=round(amount * 1e9))
+
+
+def _instruct(
+    context: typer.Context,
+    verb: "Verb",
+    by: str,
+    reason: str,
+    *,
+    flatten: bool = True,
+    value: int = 0,
+    instrument_id: int = -1,
+) -> None:
     from serving.heartbeat import read_heartbeat
     from serving.instructions import instruct
 
     root, _ = chosen(context).open()
-    given = instruct(root, verb, by or getpass.getuser(), reason, flatten=flatten)
+    name = by or getpass.getuser()
+    given = instruct(root, verb, name, reason, flatten=flatten, value=value, instrument_id=instrument_id)
     beat = read_heartbeat(root)
     alive = beat is not None and beat["alive"]
     when = "the executor obeys it within a second" if alive else "no executor is running: the next one obeys it"

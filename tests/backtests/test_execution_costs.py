@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backtests.ab import ABError, Assignment, compare, draw_parents
-from backtests.tca import analyse_parent, market_mids
+from backtests.tca import MARKOUTS_NS, analyse_parent, market_mids
 from marketdata.clock import NS_PER_MS, NS_PER_S
 from marketdata.events import ASK, BID, EXECUTE, LEVEL
 from marketdata.presets import preset
@@ -48,7 +48,7 @@ def test_the_shortfall_is_the_sum_of_delay_execution_opportunity_and_fees() -> N
     made = engine(script((10_500, 1, IOC, 1_030, 6), (11_000, 1, POST_ONLY, 1_015, 4)))
     _, journal = run(made, events)
     what = instrument()
-    report = analyse_parent(parent, journal, market_mids(events, what), what, path_ns=2_100_000)
+    report = analyse_parent(parent, journal, market_mids(events, what), what, path_ns=2_100_000, decision_ns=100_000)
     unit = what.unit_nanos / 1e9
     assert report.filled_lots == 6
     assert report.fill_rate == pytest.approx(0.6)
@@ -62,9 +62,11 @@ def test_the_shortfall_is_the_sum_of_delay_execution_opportunity_and_fees() -> N
     assert report.shortfall_bps == pytest.approx(1e4 * report.shortfall / (1_005 * 10 * unit))
     assert report.decision_bps == pytest.approx(1e4 * 25 / 1_005)
     assert report.vwap_units == 1_020.0, "four lots traded in the market"
-    assert report.markout_bps[0] == pytest.approx(1e4 * 5 / 1_030)
+    assert dict(zip(MARKOUTS_NS, report.markout_bps, strict=True))[NS_PER_S] == pytest.approx(1e4 * 5 / 1_030)
+    assert report.markout_bps[-1] == pytest.approx(-1e4 * 15 / 1_030), "a minute later the mid is 1,045"
     assert report.maker_share == 0.0
-    assert report.latency.wire_us == pytest.approx(2_100)
+    assert report.latency.decision_us == pytest.approx(100)
+    assert report.latency.wire_us == pytest.approx(2_000)
     assert np.isnan(report.latency.queue_us)
 
 

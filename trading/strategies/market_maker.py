@@ -131,8 +131,8 @@ def decide_market_maker(
         offset, half = quote_offsets(position, variance, seconds, edge, floats[A_AVERSION], floats[A_DECAY])
         doubled = (bid + ask) // tick
         odd, whole = 0.5 * (doubled % 2), doubled // 2
-        buy_at = min(tick * (whole + int(floor(odd + offset - half))), ask - tick)
-        sell_at = max(tick * (whole + int(ceil(odd + offset + half))), bid + tick)
+        buy_at = min(tick * (whole + floor(odd + offset - half)), ask - tick)
+        sell_at = max(tick * (whole + ceil(odd + offset + half)), bid + tick)
     rows = 0
     for side in (1, -1):
         own_id = view[V_OWN_BID_ID] if side > 0 else view[V_OWN_ASK_ID]

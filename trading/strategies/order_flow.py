@@ -8,7 +8,8 @@ the touch by IOC, or rests there post-only and saves the spread where somebody c
 as soon as the flow has turned against it by as much.
 
 The window is kept in integers from the agent's running totals (``V_OFI`` and its neighbours): the totals at the beginning of
-the last seven sixths-of-a-window, so that it reaches back one window to seven sixths of one. Nothing is decided before it is full.
+the last seven sixths of a window, so that it reaches back one window to seven sixths of one. Nothing is decided before it is
+full.
 
 Size grows with how far the announced move exceeds what entering asks for, to the whole order at twice that, and is bound by a
 risk budget: one standard deviation of the position's value over the holding time (volatility targeting).
