@@ -8,12 +8,11 @@ and how steady its sign is. Test rows are never looked at.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from features.catalog import FeatureEntry
 from features.dataset import Dataset
 from features.information import (
     BLOCK_NS,
@@ -25,6 +24,9 @@ from features.information import (
     correlation_clusters,
     q_values,
 )
+
+if TYPE_CHECKING:  # the catalogue brings the kernels with it, and whoever only reads a report needs none
+    from features.catalog import FeatureEntry
 
 LINKED: Final = 0.7
 """Mean absolute rank correlation at which columns belong to one cluster."""
@@ -109,7 +111,7 @@ class FittedColumns:
 def feature_report(
     table: Dataset,
     folds: Sequence[TrainingRows],
-    entries: dict[str, FeatureEntry],
+    entries: dict[str, "FeatureEntry"],
     fitted: FittedColumns | None = None,
     costs: dict[str, float] | None = None,
     *,

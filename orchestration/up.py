@@ -179,7 +179,7 @@ class Supervisor:
             pump.join(timeout=2)
 
     def _pump(self, name: str, stream: IO[str]) -> None:
-        with (self._folder / f"{name}.log").open("a", encoding="utf-8") as log:
+        with stream, (self._folder / f"{name}.log").open("a", encoding="utf-8") as log:
             for line in stream:
                 log.write(line)
                 log.flush()

@@ -5,8 +5,9 @@ Each opening is also told to the codec, by an empty frame (:mod:`marketdata.fram
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 from marketdata.feeds.backoff import Backoff
@@ -73,6 +74,9 @@ class Connection:
     _last: float = field(default=0.0, init=False)
     _is_stale: bool = field(default=False, init=False)
     _renew: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _full: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _early: list[bytes] | None = field(default=None, init=False)
+    """What came before the opening was told; None once it has been."""
 
     def renew(self) -> None:
         """Close and connect anew: a venue whose stream opens with a snapshot gives a new one."""
@@ -102,17 +106,20 @@ class Connection:
         from websockets.asyncio.client import connect
         from websockets.exceptions import WebSocketException
 
-        self._frames = 0
+        from marketdata.feeds.bulk_connection import BulkConnection
+
+        self._frames, self._early = 0, []
         self._renew.clear()
+        self._full.clear()
         try:
             async with connect(
                 self.address,
                 open_timeout=self.open_timeout_s,
                 close_timeout=1.0,
                 max_size=self.max_frame_bytes,
-                max_queue=1_024,
                 compression=None,
                 proxy=self.proxy,
+                create_connection=partial(BulkConnection, take=self._take),  # type: ignore[arg-type]  # called, no more
             ) as socket:
                 for text in self.endpoint.hello:
                     await socket.send(text)
@@ -121,8 +128,12 @@ class Connection:
                 self.metrics.reconnects += self.opened > 1
                 self._last, self._is_stale = self.clock.monotonic(), False
                 self._tell(StatusKind.CONNECTED, "again" if self.opened > 1 else "")
-                self.inbox.put_frame(self.leg, self.endpoint.url, b"")
-                await self._first_of(self._receive(socket), self._watch(), self._ping(socket), self._renewed())
+                early, self._early = self._early, None
+                self._take([b"", *early])
+                self._frames -= 1
+                await self._first_of(
+                    self._ended(socket), self._relieve(socket), self._watch(), self._ping(socket), self._renewed()
+                )
         except (OSError, WebSocketException, TimeoutError, ValueError) as error:
             if isinstance(error, Silence | Stopped):
                 return Trouble(str(error))
@@ -141,16 +152,31 @@ class Connection:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _receive(self, socket: Any) -> None:
-        put, stream, leg = self.inbox.put_frame, self.endpoint.url, self.leg
+    def _take(self, payloads: Sequence[bytes]) -> None:
+        """Put what one read brought into the inbox."""
+        if self._early is not None:
+            self._early += payloads
+            return
+        self.inbox.put_frames(self.leg, self.endpoint.url, payloads)
+        self._frames += len(payloads)
+        self._last = self.clock.monotonic()
+        self._is_stale = False
+        if self.inbox.is_full:
+            self._full.set()
+
+    async def _ended(self, socket: Any) -> None:
+        """Wait for the end of the connection; messages do not come this way."""
+        await socket.recv(decode=False)
+
+    async def _relieve(self, socket: Any) -> None:
+        """Leave the socket unread while the inbox is full."""
         while True:
-            payload = await socket.recv(decode=False)
-            put(leg, stream, payload)
-            self._frames += 1
-            self._last = self.clock.monotonic()
-            self._is_stale = False
+            await self._full.wait()
+            socket.hold()
             while self.inbox.is_full:
                 await self.clock.sleep(FULL_PAUSE_S)
+            self._full.clear()
+            socket.go_on()
 
     async def _watch(self) -> None:
         """Say when the connection has gone silent, and end it when it is dead."""

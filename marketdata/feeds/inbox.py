@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from marketdata.messages import FeedStatus
@@ -49,9 +49,14 @@ class Inbox:
 
     def put_frame(self, leg: int, stream: str, payload: bytes) -> None:
         """Stamp a frame and append it."""
+        self.put_frames(leg, stream, (payload,))
+
+    def put_frames(self, leg: int, stream: str, payloads: Sequence[bytes]) -> None:
+        """Stamp frames that came in one read of a socket and append them; they came at the same time."""
         with self._changed:
-            self._entries.append(Received(leg, stream, self._stamp(), payload))
-            self._bytes += len(payload)
+            now_ns = self._stamp()
+            self._entries.extend([Received(leg, stream, now_ns, payload) for payload in payloads])
+            self._bytes += sum(map(len, payloads))
             self._changed.notify()
 
     def put_status(self, make: Callable[[int], FeedStatus]) -> None:

@@ -147,6 +147,7 @@ class ExchangeServer:
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
+        self._loop.close()
 
     def go_on(self) -> None:
         self._loop.call_soon_threadsafe(self._go.set)
