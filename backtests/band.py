@@ -14,7 +14,7 @@ from models.forecast import ForecastArray
 from trading.journal import ACKNOWLEDGED
 from trading.strategy_catalog import StrategyFactory
 
-QUEUES: Final = ("risk_averse", "probabilistic")
+QUEUES: Final = ("risk_averse", "probabilistic", "optimistic")
 LATENCIES: Final = (0.5, 1.0, 3.0)
 """Factors on the constant latencies: half, the stated ones, three times."""
 
@@ -70,6 +70,7 @@ def run_band(
     edge_margin: float | None = None,
     strategy: StrategyFactory | None = None,
     progress: Callable[[str], None] | None = None,
+    inspect: Callable[[str, float, list[BacktestResult]], None] | None = None,
 ) -> Band:
     """Trade the sessions once for each queue model and latency.
 
@@ -79,6 +80,8 @@ def run_band(
         As :func:`backtests.replay.run_days`; the same arrays serve every point.
     strategy : callable, optional
         What makes the strategy of a session, in place of the taker of the settings (``trading.strategy_catalog``).
+    inspect : callable, optional
+        Called with queue model, latency factor and the results of every run that is made, before they are summed up and let go.
 
     Raises
     ------
@@ -102,6 +105,8 @@ def run_band(
                     edge_margin=edge_margin,
                     strategy=strategy,
                 )
+                if inspect is not None:
+                    inspect(queue, scale, results)
                 point = _point(queue, scale, results)
                 if not any(bool(np.any(r.journal["kind"] == ACKNOWLEDGED)) for r in results):
                     only_taking = point

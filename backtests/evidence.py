@@ -116,6 +116,20 @@ class NightModels:
         """Candidates, then baselines."""
         return self.candidates + self.baselines
 
+    @property
+    def classes(self) -> npt.NDArray[np.int8]:
+        """Class of each row: 0 down, 1 flat, 2 up, -1 where the label is missing."""
+        return self._classes
+
+    def probabilities(self, name: str) -> Float64:
+        """Return one model's probabilities of down, flat, up, shape (n, 3)."""
+        return self._values[name][:, :3]
+
+    def row_losses(self, name: str) -> Float64:
+        """Return one model's log loss of each row, NaN where the label is missing."""
+        chosen = np.take_along_axis(self._log_p[name], np.maximum(self._classes, 0)[:, None].astype(np.intp), axis=1)
+        return np.where(self._classes >= 0, -chosen[:, 0], np.nan)
+
     def screen(self, name: str, source: Int64 | None = None) -> ScreenResult:
         """Return one model's screen; ``source`` as in :meth:`backtests.screen.Screen.run`."""
         return self.screens[name].run_values(self._values[name], source)

@@ -1,6 +1,6 @@
 """Stages of evidence and decision: control worlds, the band of the engine, the gate's verdict, the champion."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
@@ -22,10 +22,13 @@ from orchestration.stages_scores import LEAGUE, build_evidence, load_night_model
 from orchestration.stages_trading import session_events
 
 if TYPE_CHECKING:  # the engine's kernels are not part of loading the code location
+    from backtests.replay import BacktestResult
     from models.forecast import ForecastArray
 
 CONTROLS: Final = "controls.json"
 BAND: Final = "band.json"
+EXECUTION: Final = "execution.json"
+SURFACES: Final = "surfaces.json"
 DECISION: Final = "decision.json"
 CHAMPION: Final = "champion.json"
 BACKTESTED: Final = 3
@@ -95,7 +98,14 @@ def backtest_band(context: StageContext) -> Mapping[str, Any]:
             for name in chosen:
                 night = load_model_night(context.root, context.day, name)
                 days = TestDays(table, events, night.rows, night.forecasts)
-                band = run_band(settings, days) if enough else run_band(settings, days, queues=QUICK, latencies=(1.0,))
+                first = name == chosen[0]
+                inspect = _inspector(context, name, days) if first else None
+                if enough:
+                    band = run_band(settings, days, inspect=inspect)
+                else:
+                    band = run_band(settings, days, queues=QUICK, latencies=(1.0,), inspect=inspect)
+                if first and enough:
+                    _surfaces(context, name, days)
                 bands[name] = {
                     "points": [asdict(point) for point in band.points],
                     "pessimistic": band.pessimistic.net,
@@ -111,6 +121,38 @@ def backtest_band(context: StageContext) -> Mapping[str, Any]:
 
 
 QUICK: Final = ("risk_averse",)
+NIGHT_SIZES: Final = (1.0, 3.0, 10.0)
+NIGHT_LATENCIES: Final = (1.0, 3.0, 10.0)
+NIGHT_FEES: Final = (0.5, 1.0, 2.0)
+"""Grid of the night's own surfaces, over its last test session; ``flowsense sensitivity`` runs a finer one over them all."""
+
+
+def _inspector(
+    context: StageContext, model: str, days: "TestDays"
+) -> "Callable[[str, float, list[BacktestResult]], None]":
+    """Return what keeps how the pessimistic queue at the stated latency was filled."""
+    from backtests.execution_quality import execution_quality
+    from models.evidence import plain
+
+    def inspect(queue: str, scale: float, results: "list[BacktestResult]") -> None:
+        if (queue, scale) == (QUICK[0], 1.0):
+            found = execution_quality(results, days, seed=context.settings.training.seed)
+            write_json(context.root.night(context.day) / EXECUTION, {"model": model, **plain(found.to_dict())})
+
+    return inspect
+
+
+def _surfaces(context: StageContext, model: str, days: "TestDays") -> None:
+    """Write the night's sensitivity surfaces: a coarse grid over the last test session."""
+    from backtests.sensitivity import run_surfaces
+    from models.evidence import plain
+
+    last = list(days)[-1]
+    found = run_surfaces(
+        context.settings, {last: days[last]}, sizes=NIGHT_SIZES, latencies=NIGHT_LATENCIES, fees=NIGHT_FEES
+    )
+    values = {"model": model, "sessions": [last.date.isoformat()], **plain(found.to_dict())}
+    write_json(context.root.night(context.day) / SURFACES, values)
 
 
 def _chosen(context: StageContext, league: Mapping[str, Any]) -> list[str]:

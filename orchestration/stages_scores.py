@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the screen's kernels are not part of loading the code locat
     from models.evidence import Evidence
 
 LEAGUE: Final = "walk_forward.json"
+STATISTICS: Final = "statistics.json"
 SERIES: Final = "walk_forward.npz"
 KINDS: Final = ("pnl", "loss", "trips", "configurations")
 Float64 = npt.NDArray[np.float64]
@@ -104,9 +105,16 @@ def _screen_all(
     context: StageContext, test: Dataset, nights: Mapping[str, ModelNight]
 ) -> tuple[Series, dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Return the series of all models, each one's line of the league, and what else was searched over."""
+    from backtests.headlines import night_headlines
+    from models.evidence import plain
+
     models = night_models(context, test, nights)
     configurations = _search(context, models, nights)
     evidence, results = models.evidence(trials=1, configurations=configurations)
+    with stopwatch.part(stopwatch.EVIDENCE):
+        write_json(
+            context.root.night(context.day) / STATISTICS, plain(night_headlines(models, evidence, results).to_dict())
+        )
     clock = results[models.names[0]].clock
     folds = next(iter(nights.values())).summary["folds"]
     fold_of_interval = _fold_of_interval(clock, folds)

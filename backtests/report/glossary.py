@@ -50,6 +50,11 @@ GLOSSARY: Final[dict[str, str]] = {
         "A simulated world in which an oracle earns the stated number of median spreads a round trip after fees."
     ),
     "gate size": "How often the gate promotes where nothing should be promoted; measured, not assumed.",
+    "markout": "How far the mid moved in our favour some time after a fill, from the executed price.",
+    "confidence set": (
+        "The models that cannot be told from the best one by this data (Hansen, Lunde, Nason): the best is among them nine "
+        "times in ten."
+    ),
     "band": (
         "The same forecasts and strategy in the engine under several queue models and latencies; the worst one decides."
     ),

@@ -27,6 +27,15 @@ from backtests.report.record_decision import Diagnosis as Diagnosis
 from backtests.report.record_decision import Kind as Kind
 from backtests.report.record_decision import LeagueRow as LeagueRow
 from backtests.report.record_decision import Requirement as Requirement
+from backtests.report.record_evidence import Bounded as Bounded
+from backtests.report.record_evidence import Execution as Execution
+from backtests.report.record_evidence import LatencyLeg as LatencyLeg
+from backtests.report.record_evidence import MarkoutPoint as MarkoutPoint
+from backtests.report.record_evidence import ModelFigures as ModelFigures
+from backtests.report.record_evidence import Roc as Roc
+from backtests.report.record_evidence import Statistics as Statistics
+from backtests.report.record_evidence import SurfaceRow as SurfaceRow
+from backtests.report.record_evidence import SurfaceTable as SurfaceTable
 from backtests.report.record_features import BookPicture as BookPicture
 from backtests.report.record_features import FeatureReport as FeatureReport
 from backtests.report.record_features import LabelFormRow as LabelFormRow
@@ -106,6 +115,9 @@ class NightRecord:
     diagnoses: tuple[Diagnosis, ...] = ()
     evidence: Evidence = field(default_factory=Evidence)
     band: tuple[BandRow, ...] = ()
+    statistics: Statistics | None = None
+    execution: Execution | None = None
+    surfaces: SurfaceTable | None = None
     ablations: tuple[Ablation, ...] = ()
     paper: PaperSession | None = None
     parity: tuple[ParityCheck, ...] = ()

@@ -5,7 +5,14 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from backtests.report import data_sections, decision_sections, feature_sections, numbers, trading_sections
+from backtests.report import (
+    data_sections,
+    decision_sections,
+    evidence_sections,
+    feature_sections,
+    numbers,
+    trading_sections,
+)
 from backtests.report.glossary import GLOSSARY
 from backtests.report.html import anchor, section
 from backtests.report.record import NightRecord
@@ -14,7 +21,10 @@ LINKS = (
     ("decision", "Decision"),
     ("league", "League"),
     ("controls", "Controls"),
+    ("statistics", "Intervals"),
     ("pnl", "P&L"),
+    ("execution", "Execution"),
+    ("surfaces", "Sensitivity"),
     ("paper", "Paper"),
     ("diagnosis", "Calibration"),
     ("quality", "Data"),
@@ -73,10 +83,14 @@ def night_page(record: NightRecord) -> str:
             decision_sections.decision(record),
             decision_sections.league(record),
             decision_sections.controls(record),
+            evidence_sections.statistics(record),
             trading_sections.evidence(record),
+            evidence_sections.execution(record),
+            evidence_sections.surfaces(record),
             trading_sections.paper(record),
             trading_sections.parity(record),
             decision_sections.diagnoses(record),
+            evidence_sections.roc_curves(record),
             data_sections.ablations(record),
             data_sections.quality(record),
             data_sections.features(record),

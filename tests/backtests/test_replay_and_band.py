@@ -78,10 +78,10 @@ def test_the_bands_pessimistic_end_is_its_least_and_takers_do_not_queue(hour: Ho
     mids = {i.instrument_id: quotes(hour.world.ticks[i.symbol]) for i in hour.settings.instruments}
     forecasts = episode_forecasts(hour.settings, world, mids)
     band = run_band(hour.settings, {hour.session: (hour.events, forecasts)})
-    assert len(band.points) == 6
+    assert len(band.points) == 9
     assert band.pessimistic.net == min(p.net for p in band.points) <= band.median <= band.optimistic.net
     by = {(p.queue_model, p.latency_scale): p.net for p in band.points}
-    assert all(by["risk_averse", k] == by["probabilistic", k] for k in (0.5, 1.0, 3.0))
+    assert all(by["risk_averse", k] == by["probabilistic", k] == by["optimistic", k] for k in (0.5, 1.0, 3.0))
     with pytest.raises(ValueError, match="at least one session"):
         run_band(hour.settings, {})
 
