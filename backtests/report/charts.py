@@ -296,7 +296,7 @@ def interval_dot(value: float | None, low: float | None, high: float | None, mos
     css = "gain" if value > 0 else "loss"
     said = "" if low is None or high is None else f", {numbers.decimal(low, 3)} to {numbers.decimal(high, 3)}"
     parts.append(
-        f'<circle class="ic {css}" cx="{px(value):.1f}" cy="11" r="4">'
+        f'<circle class="ic {css}" cx="{px(value):.1f}" cy="11" r="3.2">'
         f"<title>{numbers.decimal(value, 3, plus=True)}{said}</title></circle>"
     )
     return _svg(width, height, "".join(parts), "interval-dot", "coefficient with interval")

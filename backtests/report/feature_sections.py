@@ -28,8 +28,10 @@ def information(record: NightRecord) -> str:
     always = [item for item in report.features if item.chosen_share == 1.0]
     sometimes = [item for item in report.features if item.chosen_share and item.chosen_share < 1.0]
     never = [item for item in report.features if not item.chosen_share]
-    known = [abs(value) for item in report.features for fold in item.folds if fold for value in _ends(fold)]
-    most = max(known, default=0.1)
+    folds = [fold for item in report.features for fold in item.folds if fold is not None]
+    most = 1.15 * max(
+        (abs(fold.coefficient) for fold in folds if fold.coefficient is not None and fold.q_by is not None), default=0.1
+    )
     lead = (
         f"Spearman correlation between a feature and the label's move, inside each instrument's half hours, over training "
         f"rows alone; intervals and tests from a stationary bootstrap of {report.blocks[-1]:,} blocks of "
@@ -70,11 +72,6 @@ _COLUMNS: Final = (
     Column("cluster", True, True),
     Column("ns a row", True, True),
 )
-
-
-def _ends(fold: object) -> list[float]:
-    values = (getattr(fold, name) for name in ("coefficient", "low", "high"))
-    return [value for value in values if value is not None]
 
 
 def _rows(items: Sequence[FeatureInformation], report: FeatureReport, most: float) -> list[Row]:
