@@ -54,11 +54,13 @@ SLOW: Final = (
     "slow_rows_belong_to_the_session",
     "slow_rows_are_unique",
     "slow_values_are_not_negative",
+    "slow_rows_are_fresh",
 )
 RAW_SUITE: Final = "raw_suite_holds"
 FEATURE_SUITE: Final = "feature_suite_holds"
 POINT_SUITE: Final = "point_suite_holds"
 LABEL_SUITE: Final = "label_suite_holds"
+SLOW_SUITE: Final = "slow_suite_holds"
 SIGNAL_SUITE: Final = "signal_suite_holds"
 DATASET_SUITE: Final = "dataset_suite_holds"
 
@@ -68,6 +70,7 @@ WARN_ONLY: Final = frozenset(
         "feature_columns_are_not_all_missing",
         "labels_exist",
         "slow_rows_exist",
+        "slow_rows_are_fresh",
         "executions_are_at_the_best",
         "book_has_no_gaps",
     }
@@ -80,9 +83,9 @@ CHECK_NAMES: Final[dict[str, tuple[str, ...]]] = {
     "point_events": (POINT_SUITE,),
     "feature_rows": (*FEATURE_ROWS, FEATURE_SUITE),
     "labels": (*LABELS, LABEL_SUITE),
-    "options_chains": SLOW,
-    "social_posts": SLOW,
-    "onchain_transfers": SLOW,
+    "options_chains": (*SLOW, SLOW_SUITE),
+    "social_posts": (*SLOW, SLOW_SUITE),
+    "onchain_transfers": (*SLOW, SLOW_SUITE),
     "options_signals": (SIGNAL_SUITE,),
     "social_signals": (SIGNAL_SUITE,),
     "onchain_signals": (SIGNAL_SUITE,),

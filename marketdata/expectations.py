@@ -13,9 +13,11 @@ from marketdata import check_names as names
 from marketdata.codecs import bars, lean, lobster
 from marketdata.events import ADD, STATUS
 from marketdata.settings import Settings
+from marketdata.slow_data import SLOW_KINDS
+from marketdata.slow_expectations import slow_rules
 from marketdata.validation import KEY_COLUMNS, LABEL_CLASSES, LABEL_COLUMNS, LABEL_MISSING, SIMULATED_COLUMNS
 
-SuiteKind = Literal["raw", "features", "points", "labels", "signals", "dataset"]
+SuiteKind = Literal["raw", "features", "points", "labels", "signals", "dataset", "options", "social", "onchain"]
 
 CHECKS: Final[Mapping[SuiteKind, str]] = {
     "raw": names.RAW_SUITE,
@@ -24,6 +26,9 @@ CHECKS: Final[Mapping[SuiteKind, str]] = {
     "labels": names.LABEL_SUITE,
     "signals": names.SIGNAL_SUITE,
     "dataset": names.DATASET_SUITE,
+    "options": names.SLOW_SUITE,
+    "social": names.SLOW_SUITE,
+    "onchain": names.SLOW_SUITE,
 }
 """The check that the outcome of each suite is shown as."""
 MS_PER_DAY: Final = 86_400_000
@@ -33,16 +38,75 @@ RATIOS: Final = (
     "arrival_imbalance",
     "cancel_imbalance",
     "toxicity",
+    "vpin",
+    "book_pressure",
+    "touch_share",
+    "depth_entropy",
+    "imbalance_mean",
+    "slope_imbalance",
+    "gap_imbalance",
+    "wall_imbalance",
+    "depletion_imbalance",
+    "improvement_imbalance",
+    "cancel_share",
+    "trade_count_imbalance",
+    "hidden_share",
+    "largest_trade_share",
+    "sweep_share",
+    "trade_run",
+    "sign_autocorrelation",
+    "burstiness",
+    "waiting_memory",
+    "trade_age",
+    "volume_below",
+    "impact_fit",
+    "range_position",
+    "semivariance_imbalance",
+    "no_move_share",
+    "path_efficiency",
+    "mid_move_imbalance",
+    "last_mid_move",
+    "rsi",
     "last_trade_sign",
     "mid_age",
     "time_of_day",
     "options_unusual_score",
     "options_volume_imbalance",
+    "options_unusual_share",
+    "options_interest_imbalance",
+    "options_gamma_ratio",
+    "social_repeats",
+    "social_dispersion",
     "social_sentiment",
     "onchain_flow_ratio",
 )
 """Families of features and signals whose values lie in [-1, 1]."""
-NOT_NEGATIVE: Final = ("hawkes_s_", "realised_vol", "toxicity", "mid_age", "options_atm_iv")
+NOT_NEGATIVE: Final = (
+    *(
+        "hawkes_s_",
+        "realised_vol",
+        "toxicity",
+        "mid_age",
+        "options_atm_iv",
+        "vpin",
+        "touch_share",
+        "depth_entropy",
+        "book_slope",
+    ),
+    *(
+        "gap_ticks",
+        "wall_size",
+        "spread_mean",
+        "spread_relative",
+        "queue_",
+        "cancel_share",
+        "volume_relative",
+        "hidden_share",
+    ),
+    *("roll_spread", "trade_size_cv", "sweep_share", "trade_age", "amihud", "impact_fit", "parkinson", "garman_klass"),
+    *("options_unusual_share", "social_dispersion", "social_repeats", "onchain_dormancy"),
+    *("rogers_satchell", "range_bps", "median_variance", "realised_kurtosis", "variance_ratio", "no_move_share"),
+)
 """Families of features and signals that are never negative."""
 POINT_KINDS: Final = (0, 1, 2, 3)
 """Aggressive buy, aggressive sell, mid up, mid down."""
@@ -293,6 +357,13 @@ def _dataset_rules(frame: pl.DataFrame, settings: Settings, columns: tuple[str, 
     return Rules(expectations, rows.select(*_DATASET_KEYS, *reduced))
 
 
+def _slow_rules(kind: str) -> Callable[[pl.DataFrame, Settings, tuple[str, ...]], Rules]:
+    def rules(frame: pl.DataFrame, settings: Settings, columns: tuple[str, ...]) -> Rules:
+        return Rules(*slow_rules(kind, frame, settings))
+
+    return rules
+
+
 _RULES: Final[Mapping[SuiteKind, Callable[[pl.DataFrame, Settings, tuple[str, ...]], Rules]]] = {
     "raw": _raw_rules,
     "features": _feature_rules,
@@ -300,4 +371,5 @@ _RULES: Final[Mapping[SuiteKind, Callable[[pl.DataFrame, Settings, tuple[str, ..
     "labels": _label_rules,
     "signals": _signal_rules,
     "dataset": _dataset_rules,
+    **{kind: _slow_rules(kind) for kind in SLOW_KINDS},
 }

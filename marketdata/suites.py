@@ -26,9 +26,9 @@ def run_suite(
 
     Parameters
     ----------
-    kind : {"raw", "features", "points", "labels", "signals", "dataset"}
+    kind : {"raw", "features", "points", "labels", "signals", "dataset", "options", "social", "onchain"}
         Raw ticks in their source's own columns, feature rows, point events, labels, one kind of slow signals, or a session's
-        share of the dataset.
+        share of the dataset; raw option chains, posts or transfers.
     settings : Settings
         Say which source's columns and which instruments to expect, and the most rows a session may have.
     columns : sequence of str

@@ -16,7 +16,7 @@ import polars as pl
 from marketdata import check_names as names
 from marketdata.book import empty_book
 from marketdata.check_names import WARN_ONLY
-from marketdata.clock import Session
+from marketdata.clock import NS_PER_HOUR, Session
 from marketdata.codecs import bars, lean, lobster
 from marketdata.events import (
     ADD,
@@ -360,6 +360,10 @@ _NOT_NEGATIVE: Final = {
 }
 
 
+STALE_NS: Final = {"options": 6 * NS_PER_HOUR, "social": 12 * NS_PER_HOUR, "onchain": 12 * NS_PER_HOUR}
+"""How long before the close the newest row may have become known before a kind counts as stale."""
+
+
 def audit_slow(kind: str, frame: pl.DataFrame, session: Session) -> Audit:
     """Audit one session's option chains, posts or transfers (``kind``: options, social, onchain)."""
     found = _Findings(frame, names.SLOW)
@@ -377,4 +381,9 @@ def audit_slow(kind: str, frame: pl.DataFrame, session: Session) -> Audit:
     found.rows("slow_rows_are_unique", doubled, f"two rows share {', '.join(IDENTITY[kind])}")
     negative = frame.select(pl.any_horizontal(pl.col(_NOT_NEGATIVE[kind]).fill_null(0) < 0)).to_series().to_numpy()
     found.rows("slow_values_are_not_negative", negative, f"one of {', '.join(_NOT_NEGATIVE[kind])} is negative")
+    age = session.close_ns - int(known.max()) if frame.height else session.close_ns - session.open_ns
+    text = (
+        f"the newest row became known {age / NS_PER_HOUR:.1f} h before the close" if frame.height else "no row at all"
+    )
+    found.add("slow_rows_are_fresh", bool(frame.height) and age <= STALE_NS[kind], text)
     return found.finish()

@@ -17,13 +17,17 @@ def raw_stage(kind: str) -> PartitionStage:
     """Return the stage that takes one kind of slow data from the source."""
 
     def raw(context: StageContext) -> Produced:
+        from marketdata.suites import run_suite
         from marketdata.validation import audit_slow
 
         with stopwatch.part(stopwatch.reading(context.settings.source)):
             frame = context.source.slow_raw(kind, context.day)
         with stopwatch.part(stopwatch.QUALITY):
             checks, bad = audit_slow(kind, frame, context.session)
-        return Produced(frame, frame.height, checks, bad, {"origin": context.settings.source})
+            suite_kind: Any = kind
+            suite, result = run_suite(suite_kind, frame, context.settings)
+        extra = {"origin": context.settings.source, "suite": result}
+        return Produced(frame, frame.height, [*checks, *suite], bad, extra)
 
     return raw
 

@@ -6,6 +6,7 @@ import pytest
 from marketdata.check_names import CHECK_NAMES
 from marketdata.expectations import CHECKS
 from marketdata.presets import preset
+from marketdata.slow_data import SLOW_KINDS, SLOW_SCHEMAS
 from marketdata.suites import run_suite
 
 SETTINGS = preset("simulated", None)
@@ -125,3 +126,88 @@ def test_missing_columns_are_a_fault_and_not_a_crash():
 def test_every_suite_s_check_is_declared_for_an_asset():
     declared = {name for checks in CHECK_NAMES.values() for name in checks}
     assert set(CHECKS.values()) <= declared
+
+
+def _slow(kind: str) -> pl.DataFrame:
+    rows = {
+        "options": {
+            "ts_known": TIMES,
+            "ts_snapshot": [t - 5 for t in TIMES],
+            "symbol": ["ALFA"] * 4,
+            "contract": ["a", "b", "c", "d"],
+            "is_call": [True, False, True, False],
+            "strike": [90.0, 90.0, 110.0, 110.0],
+            "expiry_ns": [T0 + 10**15] * 4,
+            "bid": [1.0, None, 2.0, 3.0],
+            "ask": [1.1, 1.0, 2.0, None],
+            "mark": [1.05, 0.5, 2.0, 3.0],
+            "iv": [0.5, None, 0.6, 0.7],
+            "delta": [0.5, -0.5, 0.4, None],
+            "open_interest": [10.0, 0.0, 5.0, 1.0],
+            "volume": [0.0, 1.0, 2.0, 3.0],
+            "volume_usd": [0.0, 100.0, 200.0, 300.0],
+            "underlying": [100.0] * 4,
+        },
+        "social": {
+            "ts_known": TIMES,
+            "ts_posted": [t - 5 for t in TIMES],
+            "symbol": ["ALFA", "BRAVO", None, "ALFA"],
+            "post_id": ["a", "b", "c", "d"],
+            "text": ["up", "down", "", "flat"],
+            "votes": [0, 3, None, 5],
+        },
+        "onchain": {
+            "ts_known": TIMES,
+            "ts_block": [t - 5 for t in TIMES],
+            "symbol": ["ALFA"] * 4,
+            "tx_id": ["a", "b", "c", "d"],
+            "amount": [1.0, 2.0, 3.0, 4.0],
+            "from_label": ["Castle", "", "", "Castle"],
+            "to_label": ["", "Castle", "", "Castle"],
+            "label_known_since": [T0, T0, 2**63 - 1, T0],
+            "dormant_days": [None, 0.5, 10.0, None],
+        },
+    }
+    return pl.DataFrame(rows[kind], schema=SLOW_SCHEMAS[kind])
+
+
+SLOW_FAULTS = {
+    "a chain of nobody": ("options", {"symbol": ["ZULU"] * 4}, "in_set(column=symbol"),
+    "a chain known before it was taken": ("options", {"ts_snapshot": [t + 1 for t in TIMES]}, "column_B=ts_snapshot"),
+    "an expired contract": ("options", {"expiry_ns": [T0 - 10**9] * 4}, "column_A=expiry_ns"),
+    "a bid above its ask": ("options", {"bid": [2.0, None, 2.0, 3.0]}, "column_B=bid"),
+    "a delta above one": ("options", {"delta": [1.5, -0.5, 0.4, 0.1]}, "column=delta"),
+    "an absurd volatility": ("options", {"iv": [0.5, 0.5, 0.6, 70.0]}, "column=iv"),
+    "a strike of zero": ("options", {"strike": [0.0, 90.0, 110.0, 110.0]}, "column=strike"),
+    "open interest that is missing": ("options", {"open_interest": [None, 0.0, 5.0, 1.0]}, "column=open_interest"),
+    "a post without a text": ("social", {"text": [None, "a", "b", "c"]}, "column=text"),
+    "negative votes": ("social", {"votes": [-1, 0, 0, 0]}, "column=votes"),
+    "posts out of order": ("social", {"ts_known": TIMES[::-1]}, "increasing(column=ts_known"),
+    "a transfer of nothing": ("onchain", {"amount": [0.0, 2.0, 3.0, 4.0]}, "column=amount"),
+    "coins that rest for less than nothing": (
+        "onchain",
+        {"dormant_days": [-1.0, 1.0, 1.0, 1.0]},
+        "column=dormant_days",
+    ),
+    "a label without a time": ("onchain", {"label_known_since": [None, T0, T0, T0]}, "column=label_known_since"),
+}
+
+
+@pytest.mark.parametrize("kind", SLOW_KINDS)
+def test_raw_slow_rows_hold_and_a_day_without_any_as_well(kind):
+    for frame in (_slow(kind), _slow(kind).clear()):
+        (check,), _ = run_suite(kind, frame, SETTINGS)
+        assert check.passed, check.detail
+        assert check.name == "slow_suite_holds"
+    (odd,), _ = run_suite(kind, _slow(kind).with_columns(pl.lit(1).alias("more")), SETTINGS)
+    assert not odd.passed
+
+
+@pytest.mark.parametrize("fault", SLOW_FAULTS)
+def test_a_fault_in_raw_slow_rows_is_named(fault):
+    kind, changes, said = SLOW_FAULTS[fault]
+    good = _slow(kind)
+    bad = good.with_columns(pl.Series(name, values, good.schema[name]) for name, values in changes.items())
+    (check,), _ = run_suite(kind, bad, SETTINGS)
+    assert not check.passed
+    assert said in check.detail

@@ -290,7 +290,10 @@ def test_slow_rows_known_before_they_happened_or_twice_are_found() -> None:
     twice = posts.with_columns(post_id=pl.lit("a"))
     assert failed(audit_slow("social", twice, SESSION)[0]) == ["slow_rows_are_unique"]
     other_day = posts.with_columns(pl.col("ts_known", "ts_posted") - 86_400 * NS_PER_S)
-    assert failed(audit_slow("social", other_day, SESSION)[0]) == ["slow_rows_belong_to_the_session"]
+    assert failed(audit_slow("social", other_day, SESSION)[0]) == [
+        "slow_rows_belong_to_the_session",
+        "slow_rows_are_fresh",
+    ]
     assert failed(audit_slow("social", posts.drop("votes"), SESSION)[0])[0] == "slow_columns_are_present"
 
 
