@@ -1,16 +1,16 @@
-"""``flowsense features report``: the feature part of a night's page as a page of its own, and its numbers in short."""
+"""``flowsense features report`` and ``features dataset``: a page of their own for features, and the table as files."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from backtests.report.record import FeatureReport, NightRecord, Status
 from backtests.report.record_features import FeatureInformation
-from marketdata.partitions import PartitionMissing
-from marketdata.paths import DataRoot
+from marketdata.partitions import PartitionMissing, read_manifest
+from marketdata.paths import DataRoot, PartitionKey
 from marketdata.settings import Settings
 from orchestration import collect_data
 from orchestration.build_facts import build_facts
@@ -84,6 +84,31 @@ def write_feature_page(
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(pages), indent=1))
     return FeaturePage(target.resolve(), summary_lines(pages))
+
+
+def export_dataset(root: DataRoot, settings: Settings, day: date | None, folder: Path) -> dict[str, Any]:
+    """Write the training table of a session (default: the last) into a folder and return its manifest.
+
+    Raises
+    ------
+    PartitionMissing
+        If no session has a share of the dataset.
+    """
+    from features.dataset_files import save_dataset
+    from features.labels import label_spec
+
+    context = StageContext(root, settings, RootResource(path=str(root.path)), day or last_dataset_day(root))
+    table = load_dataset(context)
+    days = [session.date for session in table.sessions]
+    shares = {str(one): read_manifest(root, PartitionKey("dataset_day", one)) for one in days}
+    spec = label_spec(settings.label, settings.latency)
+    made_from = {
+        "source": settings.source,
+        "shares": {one: share.data_sha256 for one, share in shares.items()},
+        "missing": {one: share.extra.get("missing", {}) for one, share in shares.items()},
+        "label": {**asdict(spec), "sha256": spec.fingerprint},
+    }
+    return save_dataset(table, folder, made_from)
 
 
 def last_dataset_day(root: DataRoot) -> date:

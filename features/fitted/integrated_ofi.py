@@ -16,7 +16,7 @@ from features.catalog import CCZ_2023, FeatureEntry
 from features.dataset import Dataset
 from features.fitted.family import Arrays, RowBatch
 from features.fitted.params import FitWindow, params_hash
-from features.spec import LEVELS, span_name
+from features.spec import span_name
 
 Float64 = npt.NDArray[np.float64]
 
@@ -134,7 +134,7 @@ class IntegratedOfi:
             FeatureEntry(
                 f"ofi_integrated_{span_name(ns)}",
                 "1",
-                f"Σ w_m ofi_l<m>_{span_name(ns)}, w: first principal component of {LEVELS} levels / Σ|w|, Σw > 0",
+                f"Σ w_m ofi_l<m>_{span_name(ns)}, w: first principal component of the levels / Σ|w|, Σw > 0",
                 CCZ_2023,
                 ns,
                 ns,

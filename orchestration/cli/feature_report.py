@@ -1,4 +1,4 @@
-"""Commands about what features say: ``features report`` and ``features order-flow``."""
+"""Commands about what features say: ``features report``, ``features order-flow`` and ``features dataset``."""
 
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file to ``flowsense features``."""
     features_app.command("report")(report)
     features_app.command("order-flow")(order_flow)
+    features_app.command("dataset")(dataset)
 
 
 def report(
@@ -53,3 +54,25 @@ def order_flow(
 
     for line in study_lines(data, seed):
         out.print(line, markup=False)
+
+
+def dataset(
+    context: typer.Context,
+    folder: Annotated[
+        Path, typer.Option("--out", help="Folder of the table and its manifest; replaced if it is there.")
+    ],
+    night: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Session; default: the last one with a dataset.")
+    ] = None,
+) -> None:
+    """Write the training table of a session as Parquet with a manifest of what it is and what it was made from."""
+    from orchestration.feature_pages import export_dataset
+
+    root, settings = chosen(context).open()
+    manifest = export_dataset(root, settings, night.date() if night else None, folder)
+    out.print(
+        f"{manifest['rows']:,} rows, {manifest['labelled']:,} labelled, {len(manifest['features'])} features, "
+        f"{len(manifest['sessions'])} session(s); sha256 {manifest['content_sha256'][:16]}",
+        markup=False,
+    )
+    out.print(f"dataset  {folder.resolve()}", markup=False)
