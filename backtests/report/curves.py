@@ -118,4 +118,4 @@ def points_with_intervals(
         between = f" ({lo:+.3g} to {hi:+.3g})" if lo is not None and hi is not None else ""
         title = f"{escape(name)}: {v:+.3g}{between}"
         parts.append(f'<circle class="dot series-0" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{title}</title></circle>')
-    return _svg(width, height, "".join(parts), "lines interval-chart", label)
+    return _svg(width, height, "".join(parts), "markouts", label)

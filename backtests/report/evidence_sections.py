@@ -17,7 +17,7 @@ SHOWN = (
     ("max_drawdown", "max drawdown"),
     ("net_bps", "net bps"),
     ("winning_share", "trips that pay"),
-    ("positive_days", "days > 0"),
+    ("positive_days", "days that pay"),
     ("mcc", "MCC"),
     ("log_loss", "log loss"),
     ("auc_up", "AUC up"),
@@ -75,13 +75,13 @@ def statistics(record: NightRecord) -> str:
             groups.append(Group(heading, rows, kind))
     blocks = ""
     if found.block_intervals and found.clock_ns and found.replications:
-        length = numbers.span(round(found.block_intervals * found.clock_ns))
-        blocks = f" {found.replications:,} replications of blocks of {length} on average, shared by all instruments."
+        minutes = found.block_intervals * found.clock_ns / 60e9
+        blocks = f" {found.replications:,} replications of blocks of {minutes:,.0f} min on average, shared by all instruments."
     periods = sorted({numbers.span(m.sharpe_period_ns) for m in found.models if m.sharpe_period_ns})
     lead = (
         "Below each figure its 95 % interval by the stationary bootstrap of time blocks"
-        f" (days that paid: exact binomial).{blocks} Sharpe ratios are per {escape(', '.join(periods))}. A model is in the 90 %"
-        " confidence set unless its p-value is below 0.1: those in it cannot be told from the best by this data."
+        f" (days that pay: exact binomial).{blocks} Sharpe ratios are per {escape(', '.join(periods))}. A model is in the 90 %"
+        f" {term('confidence set')} unless its p-value is below 0.1: those in it cannot be told from the best by this data."
     )
     return section("statistics", "Every figure with its interval", table(columns, groups, "plain statistics"), lead)
 
@@ -209,7 +209,7 @@ def surface_section(found: SurfaceTable) -> str:
         for p in found.points
     ]
     listed = table([Column(name, True) for name in names], [Group("", rows)], "plain")
-    body = f'<div class="grid two">{"".join(cards)}</div><details><summary>all points</summary>{listed}</details>'
+    body = f'<div class="grid two">{"".join(cards)}</div><details class="card"><summary>All points</summary>{listed}</details>'
     lead = (
         f"{escape(found.model)} through the engine, pessimistic queue, {_sessions(found.sessions)}. Size multiplies the whole "
         "account; break-even is the fee of a side at which the same trades earn nothing."

@@ -27,6 +27,7 @@ LINKS = (
     ("surfaces", "Sensitivity"),
     ("paper", "Paper"),
     ("diagnosis", "Calibration"),
+    ("roc", "ROC"),
     ("quality", "Data"),
     ("features", "Features"),
     ("information", "Information"),

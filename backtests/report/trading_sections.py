@@ -1,6 +1,7 @@
 """The parts of the page about money: equity, drawdown, histogram, hours, the engine's band, paper session, parity."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from zoneinfo import ZoneInfo
 
@@ -20,7 +21,7 @@ from backtests.report.html import (
     tile,
     tiles,
 )
-from backtests.report.record import Evidence, NightRecord, PaperSession, PnlCurve
+from backtests.report.record import BandRow, Evidence, NightRecord, PaperSession, PnlCurve
 from marketdata.clock import from_ns
 
 
@@ -136,6 +137,18 @@ def _clock(ts_ns: Sequence[int], zone: str) -> tuple[list[charts.Mark], list[str
     return [charts.Mark(k, f"{local[k]:%H}:00") for k in hours[::every]], hover
 
 
+def merged_band(rows: Sequence[BandRow]) -> list[BandRow]:
+    """Return the rows of a band with queue models that gave the same at a latency in one: nothing ever queued there."""
+    found: list[BandRow] = []
+    for row in rows:
+        last = found[-1] if found else None
+        if last is not None and replace(row, queue_model="", role="") == replace(last, queue_model="", role=""):
+            found[-1] = replace(last, queue_model="every queue model", role=last.role or row.role)
+        else:
+            found.append(row)
+    return found
+
+
 def _band(record: NightRecord) -> str:
     if not record.band:
         return card(f"The engine's {term('band')}", absent("Not run: nothing to trade tonight."))
@@ -159,7 +172,7 @@ def _band(record: NightRecord) -> str:
             ),
             "decides" if row.role == "pessimistic" else "",
         )
-        for row in record.band
+        for row in merged_band(record.band)
     ]
     note = "Orders, queues, latencies and fees in full. The pessimistic row decides."
     return card(f"The engine's {term('band')}", table(columns, [Group("", rows)], "plain"), note)

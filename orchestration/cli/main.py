@@ -24,6 +24,7 @@ from orchestration.cli import (
     signals,
     simulate,
     strategies,
+    studies,
     switches,
 )
 from orchestration.cli.console import err
@@ -70,6 +71,7 @@ for module in (
     arbitrage,
     controls,
     strategies,
+    studies,
     switches,
 ):
     module.register(app)

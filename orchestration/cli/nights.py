@@ -111,8 +111,15 @@ def train(context: typer.Context, day: Day = None) -> None:
     fail_with(result.failed(which))
 
 
-def report(context: typer.Context, day: Day = None) -> None:
-    """Print the path of a night's page (default: the latest)."""
+def report(
+    context: typer.Context,
+    day: Day = None,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", help="Write record and tables as JSON into this folder.")
+    ] = None,
+    as_csv: Annotated[Path | None, typer.Option("--csv", help="Write every table as CSV into this folder.")] = None,
+) -> None:
+    """Print the path of a night's page (default: the latest), and write its numbers where they are asked for."""
     root, _ = chosen(context).open()
     pages = sorted(root.reports.glob("*.html")) if root.reports.exists() else []
     wanted = root.report(day.date()) if day else (pages[-1] if pages else None)
@@ -120,6 +127,16 @@ def report(context: typer.Context, day: Day = None) -> None:
         raise SettingsError(
             f"{root.reports}: no report{f' of {day.date()}' if day else ''} yet; run `flowsense nightly`"
         )
+    if as_json is not None or as_csv is not None:
+        from backtests.report.export import export_csv, export_json
+        from backtests.report.record import load_record
+        from orchestration.side_files import RECORD
+
+        record = load_record(root.night(date.fromisoformat(wanted.stem)) / RECORD)
+        written = [export_json(record, as_json / f"{wanted.stem}.json")] if as_json is not None else []
+        written += export_csv(record, as_csv) if as_csv is not None else []
+        for path in written:
+            err.print(f"wrote {path}", markup=False)
     out.print(str(wanted.resolve()), markup=False)
 
 
