@@ -133,3 +133,12 @@ def _imbalance(size: Float64, is_call: Bool, empty: float = np.nan) -> float:
     """Return (calls - puts) / (calls + puts), ``empty`` where there is neither."""
     calls, puts = float(np.nansum(size[is_call])), float(np.nansum(size[~is_call]))
     return (calls - puts) / (calls + puts) if calls + puts > 0 else empty
+
+
+def options_summary(history: Sequence[pl.DataFrame], frame: pl.DataFrame, session: Session) -> str:
+    """Return what the report says of a session's option signals: how many snapshots, and whether a baseline was there."""
+    if not frame.height:
+        return "no snapshot, insufficient"
+    known = int(frame.get_column("options_unusual_score").is_not_nan().sum())
+    word = "" if known == frame.height else ", insufficient history at the others"
+    return f"{frame.height} snapshots of {frame['symbol'].n_unique()} symbols, unusual activity known at {known}{word}"
