@@ -1,8 +1,10 @@
 """Anomaly score: how far a row lies from the training rows, all features together, and from where trading slows (F22).
 
 The score is a robust Mahalanobis distance. Location and scale of each feature are the median and the median absolute
-deviation; the correlation matrix comes from the most central rows alone, by concentration steps from there, so that the
-outliers of the training window do not hide those to come; it is shrunk towards the identity. The threshold is a high
+deviation; the correlations come from the most central rows alone, by concentration steps from there, so that the outliers
+of the training window do not hide those to come. They are kept as their leading principal components, and one variance
+for all directions beside those (probabilistic principal components), which is cheap on one row and steady where features
+are many. The threshold is a high
 quantile of the training rows' own scores, instrument by instrument. Beyond it the size of a bet falls, and reaches zero
 at twice the threshold (:func:`throttle`).
 
@@ -10,9 +12,10 @@ References
 ----------
 Rousseeuw, Van Driessen (1999). A fast algorithm for the minimum covariance determinant estimator. Technometrics 41(3).
 Hubert, Rousseeuw, Verdonck (2012). A deterministic algorithm for robust location and scatter. J. Comp. Graph. Stat. 21(3).
+Tipping, Bishop (1999). Probabilistic principal component analysis. J. Royal Statistical Society B 61(3).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -34,11 +37,13 @@ CENTRAL: Final = 0.75
 """Share of the rows that the correlations are taken from."""
 STEPS: Final = 3
 """Concentration steps."""
-SHRINK: Final = 0.1
-"""Weight of the identity in the correlation matrix."""
+COMPONENTS: Final = 24
+"""Principal components at most; at least one direction is left beside them."""
 QUANTILE: Final = 0.999
 """Share of an instrument's training rows below the threshold."""
-MAX_ROWS: Final = 40_000
+FLOOR: Final = 0.05
+"""Smallest variance of the other directions, as a share of a standardised feature's: equal columns are no anomaly."""
+MAX_ROWS: Final = 12_000
 """The fit looks at so many rows at most, evenly spread."""
 MIN_ROWS: Final = 200
 """Rows below which an instrument takes the pooled location, scale and threshold, and a window gives no score at all."""
@@ -51,30 +56,34 @@ RV_1999: Final = "Rousseeuw, Van Driessen (1999). A fast MCD algorithm. Technome
 def _scores(
     centre: Float64,
     scale: Float64,
-    whitening: Float64,
+    directions: Float64,
+    rest: float,
     instrument: npt.NDArray[np.int64],
-    values: npt.NDArray[np.float32],
+    raw: npt.NDArray[np.float32],
+    places: npt.NDArray[np.int64],
     out: Float64,
 ) -> None:
-    width = values.shape[1]
-    z = np.empty(width)
+    width = len(places)
+    count = directions.shape[1]
+    along = np.empty(count)
     for n in range(len(instrument)):
         k = instrument[n]
         known = 0
+        total = 0.0
+        along[:] = 0.0
         for f in range(width):
-            value = np.float64(values[n, f])
-            z[f] = 0.0
+            value = np.float64(raw[n, places[f]])
             if np.isnan(value) or scale[k, f] <= 0.0:
                 continue
             known += 1
-            z[f] = min(max((value - centre[k, f]) / scale[k, f], -CLIP), CLIP)
-        total = 0.0
-        for f in range(width):
-            part = 0.0
-            for g in range(f + 1):
-                part += whitening[f, g] * z[g]
-            total += part * part
-        out[n] = np.sqrt(total / known) if 2 * known >= width else np.nan
+            z = min(max((value - centre[k, f]) / scale[k, f], -CLIP), CLIP)
+            total += z * z
+            for c in range(count):
+                along[c] += directions[f, c] * z
+        total *= rest
+        for c in range(count):
+            total -= along[c] * along[c]
+        out[n] = np.sqrt(max(total, 0.0) / known) if 2 * known >= width else np.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +96,10 @@ class AnomalyParams:
         The d features that are looked at; ``places`` says where they stand among the raw ones.
     centre, scale : float64 arrays, shape (I, d)
         Median and 1.4826 median absolute deviations; a scale of 0 leaves a feature out.
-    whitening : float64 array, shape (d, d)
-        Lower triangle: inverse Cholesky factor of the shrunk correlation matrix.
+    directions : float64 array, shape (d, K)
+        Leading principal components v_k, each times sqrt(1/λ - 1/λ_k), with λ the variance of every other direction.
+    rest : float64 array, shape (1,)
+        1/λ. The squared distance of a standardised row z is ‖z‖² / λ - Σ (direction_k · z)².
     threshold : float64 array, shape (I,)
         Score from which a row is an anomaly.
     """
@@ -97,7 +108,8 @@ class AnomalyParams:
     places: npt.NDArray[np.int64]
     centre: Float64
     scale: Float64
-    whitening: Float64
+    directions: Float64
+    rest: Float64
     threshold: Float64
     window: FitWindow
 
@@ -112,7 +124,7 @@ class AnomalyParams:
         return params_hash("anomaly", list(self.names), self._arrays())
 
     def _arrays(self) -> Arrays:
-        names = ("places", "centre", "scale", "whitening", "threshold")
+        names = ("places", "centre", "scale", "directions", "rest", "threshold")
         return {name: getattr(self, name) for name in names}
 
     def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
@@ -122,8 +134,8 @@ class AnomalyParams:
     def step(self, batch: RowBatch) -> Float64:
         """Return the score of each row, shape (n, 1): about 1 for a usual row; NaN where half the features are unknown."""
         out = np.empty(len(batch.instrument))
-        values = np.ascontiguousarray(batch.raw[:, self.places])
-        _scores(self.centre, self.scale, self.whitening, batch.instrument, values, out)
+        rest = float(self.rest[0])
+        _scores(self.centre, self.scale, self.directions, rest, batch.instrument, batch.raw, self.places, out)
         return out[:, None]
 
 
@@ -160,23 +172,21 @@ class Anomaly:
             z = (values - centre[owner]) / np.where(scale[owner] > 0, scale[owner], np.inf)
         known = np.isfinite(values)
         z = np.clip(np.where(known, z, 0.0), -CLIP, CLIP)
-        whitening = _whitening(z[known.mean(axis=1) >= 0.5])
+        directions, rest = _components(z[known.mean(axis=1) >= 0.5])
         at = np.array(chosen, np.int64)
         names = tuple(train.columns[k] for k in chosen)
-        none = np.full(len(train.instruments), np.inf)
-        params = AnomalyParams(names, at, centre, scale, whitening, none, window)
-        score = np.empty(len(values))
-        _scores(centre, scale, whitening, owner, np.ascontiguousarray(values), score)
+        count = len(train.instruments)
+        params = AnomalyParams(names, at, centre, scale, directions, rest, np.full(count, np.inf), window)
+        score = params.step(RowBatch(owner, np.zeros(len(thin)), train.x[thin]))[:, 0]
         found = np.isfinite(score)
         if found.sum() < MIN_ROWS:
             return None
-        everyone = float(np.quantile(score[found], QUANTILE))
-        threshold = np.full(len(train.instruments), everyone)
-        for k in range(len(threshold)):
+        threshold = np.full(count, float(np.quantile(score[found], QUANTILE)))
+        for k in range(count):
             own = score[found & (owner == k)]
             if len(own) >= MIN_ROWS:
                 threshold[k] = np.quantile(own, QUANTILE)
-        return AnomalyParams(params.names, at, centre, scale, whitening, threshold, window)
+        return replace(params, threshold=threshold)
 
     def restore(self, arrays: Arrays, config: dict[str, Any], window: FitWindow) -> AnomalyParams:
         """Return the parameters of a bundle."""
@@ -194,31 +204,44 @@ def _location(values: npt.NDArray[np.float32]) -> tuple[Float64, Float64]:
     A column that is mostly one value has a median deviation of 0; it takes its standard deviation, if it has one.
     """
     known = np.isfinite(values)
-    centre, scale = np.zeros((2, values.shape[1]))
-    for f in range(values.shape[1]):
-        own = values[known[:, f], f].astype(np.float64)
-        if not len(own):
-            continue
-        centre[f] = np.median(own)
-        scale[f] = 1.4826 * np.median(np.abs(own - centre[f])) or own.std()
+    count = known.sum(axis=0)
+    exact = np.where(known, values, np.nan).astype(np.float64)
+    centre = np.where(count > 0, _medians(exact, count), 0.0)
+    scale = 1.4826 * np.where(count > 0, _medians(np.abs(exact - centre), count), 0.0)
+    gap = np.where(known, exact - centre, 0.0)
+    mean = gap.sum(axis=0) / np.maximum(count, 1)
+    deviation = np.sqrt(np.where(known, (gap - mean) ** 2, 0.0).sum(axis=0) / np.maximum(count, 1))
+    scale = np.where(scale > 0, scale, deviation)
     scale[scale <= 1e-9 * np.maximum(1.0, np.abs(centre))] = 0.0
     return centre, scale
 
 
-def _whitening(z: Float64) -> Float64:
-    """Return the inverse Cholesky factor of the central rows' correlations, shrunk towards the identity."""
+def _medians(values: Float64, count: npt.NDArray[np.int64]) -> Float64:
+    """Return the median of each column's known values, shape (d,); ``count`` of them are known, NaN sorts last."""
+    ordered = np.sort(values, axis=0)
+    upper = np.minimum(count // 2, len(values) - 1)
+    lower = np.maximum((count - 1) // 2, 0)
+    at = np.arange(values.shape[1])
+    return np.asarray((ordered[lower, at] + ordered[upper, at]) / 2.0, np.float64)
+
+
+def _components(z: Float64) -> tuple[Float64, Float64]:
+    """Return the scaled leading components of the central rows' correlations, shape (d, K), and 1/λ, shape (1,)."""
     width = z.shape[1]
+    kept = max(min(COMPONENTS, width - 1), 0)
     size = (z * z).sum(axis=1)
-    whitening = np.eye(width)
+    directions, rest = np.zeros((width, kept)), np.ones(1)
     for _ in range(STEPS):
         central = z[size <= np.quantile(size, CENTRAL)]
         spread = central.T @ central / len(central)
         deviation = np.sqrt(np.diag(spread))
-        usable = deviation > 0
-        inverse = np.where(usable, 1.0 / np.where(usable, deviation, 1.0), 0.0)
+        inverse = np.where(deviation > 0, 1.0 / np.where(deviation > 0, deviation, 1.0), 0.0)
         correlation = spread * np.outer(inverse, inverse)
-        shrunk = (1.0 - SHRINK) * correlation + SHRINK * np.eye(width)
-        shrunk[~usable, ~usable] = 1.0
-        whitening = np.linalg.inv(np.linalg.cholesky(shrunk))
-        size = ((z @ whitening.T) ** 2).sum(axis=1)
-    return np.ascontiguousarray(np.tril(whitening))
+        np.fill_diagonal(correlation, 1.0)
+        values, vectors = np.linalg.eigh(correlation)
+        variance = max(float(values[: width - kept].mean()), FLOOR)
+        leading = np.maximum(values[width - kept :], variance)
+        directions = vectors[:, width - kept :] * np.sqrt(1.0 / variance - 1.0 / leading)
+        rest = np.array([1.0 / variance])
+        size = (z * z).sum(axis=1) * rest[0] - ((z @ directions) ** 2).sum(axis=1)
+    return np.ascontiguousarray(directions), rest

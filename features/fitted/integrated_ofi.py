@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from features.catalog import CCZ_2023, FeatureEntry
 from features.dataset import Dataset
@@ -81,12 +82,25 @@ class IntegratedOfiParams:
 
     def step(self, batch: RowBatch) -> Float64:
         """Return the weighted flows, shape (n, W); NaN where a level's flow is not known."""
-        out = np.zeros((len(batch.instrument), len(self.spans)))
-        for w in range(len(self.spans)):
-            own = self.weights[w][batch.instrument]
-            for m in range(self.places.shape[1]):  # level by level: a sum whose order no batch size changes
-                out[:, w] += own[:, m] * batch.raw[:, self.places[w, m]].astype(np.float64)
+        out = np.empty((len(batch.instrument), len(self.spans)))
+        _weighted(self.weights, self.places, batch.instrument, batch.raw, out)
         return out
+
+
+@njit(cache=True)
+def _weighted(
+    weights: Float64,
+    places: npt.NDArray[np.int64],
+    instrument: npt.NDArray[np.int64],
+    raw: npt.NDArray[np.float32],
+    out: Float64,
+) -> None:
+    for n in range(len(instrument)):
+        for w in range(places.shape[0]):
+            total = 0.0
+            for m in range(places.shape[1]):
+                total += weights[w, instrument[n], m] * np.float64(raw[n, places[w, m]])
+            out[n, w] = total
 
 
 @dataclass(frozen=True, slots=True)

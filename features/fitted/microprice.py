@@ -54,21 +54,42 @@ def _place(imbalance: float, buckets: int) -> tuple[int, float]:
 
 
 @njit(cache=True)
+def _adjustment(table: Float64, edges: Float64, instrument: int, imbalance: float, spread_ticks: float) -> float:
+    """Return micro-price minus mid in ticks; NaN where imbalance or spread is."""
+    if np.isnan(imbalance) or np.isnan(spread_ticks):
+        return np.nan
+    s = 0
+    while s < edges.shape[1] and spread_ticks > edges[instrument, s]:
+        s += 1
+    middle = (table.shape[2] - 1) // 2
+    left, weight = _place(imbalance, table.shape[2])
+    size = table[instrument, s, middle + left] * (1.0 - weight) + table[instrument, s, middle + left + 1] * weight
+    if imbalance > 0.0:
+        return size
+    return -size if imbalance < 0.0 else 0.0
+
+
+@njit(cache=True)
 def _adjustments(
     table: Float64, edges: Float64, instrument: Int64, imbalance: Float64, spread_ticks: Float64, out: Float64
 ) -> None:
     for n in range(len(out)):
-        if np.isnan(imbalance[n]) or np.isnan(spread_ticks[n]):
-            out[n] = np.nan
-            continue
-        k = instrument[n]
-        s = 0
-        while s < edges.shape[1] and spread_ticks[n] > edges[k, s]:
-            s += 1
-        middle = (table.shape[2] - 1) // 2
-        left, weight = _place(imbalance[n], table.shape[2])
-        size = table[k, s, middle + left] * (1.0 - weight) + table[k, s, middle + left + 1] * weight
-        out[n] = size if imbalance[n] > 0.0 else -size if imbalance[n] < 0.0 else 0.0
+        out[n] = _adjustment(table, edges, instrument[n], imbalance[n], spread_ticks[n])
+
+
+@njit(cache=True)
+def _columns(
+    table: Float64,
+    edges: Float64,
+    places: tuple[int, int, int],
+    instrument: Int64,
+    raw: npt.NDArray[np.float32],
+    out: Float64,
+) -> None:
+    for n in range(len(out)):
+        ticks = np.float64(raw[n, places[1]])
+        move = _adjustment(table, edges, instrument[n], np.float64(raw[n, places[0]]), ticks)
+        out[n, 0] = move * (np.float64(raw[n, places[2]]) / ticks) if ticks > 0.0 else np.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +139,9 @@ class MicroPriceParams:
 
     def step(self, batch: RowBatch) -> Float64:
         """Return ``microprice_bps`` of each row: 1e4 (micro-price - mid) / mid."""
-        imbalance, ticks, bps = (batch.raw[:, place].astype(np.float64) for place in self.places)
-        adjustment = self.adjustment_ticks(batch.instrument, imbalance, ticks)
-        tick_bps = np.divide(bps, ticks, out=np.full(len(ticks), np.nan), where=ticks > 0)
-        return (adjustment * tick_bps)[:, None]
+        out = np.empty((len(batch.instrument), 1))
+        _columns(self.table, self.edges, self.places, batch.instrument, batch.raw, out)
+        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +176,8 @@ class MicroPrice:
 
     def restore(self, arrays: Arrays, config: dict[str, Any], window: FitWindow) -> MicroPriceParams:
         """Return the parameters of a bundle."""
-        return MicroPriceParams(arrays["table"], arrays["edges"], tuple(config["places"]), window)
+        first, second, third = config["places"]
+        return MicroPriceParams(arrays["table"], arrays["edges"], (first, second, third), window)
 
     def entries(self, windows_ns: tuple[int, ...]) -> tuple[FeatureEntry, ...]:
         """Return the entry of the adjustment."""

@@ -164,14 +164,17 @@ def test_a_broken_row_is_an_anomaly_and_a_usual_one_is_not() -> None:
     known = np.isfinite(score)
     assert known.mean() > 0.95
     assert (score[known] > params.threshold[places[known]]).mean() < 0.003
-    # A slow reference: squares of the whitened, robustly standardised row.
+    # A slow reference: the inverse of the covariance that components and rest stand for.
     n = int(np.flatnonzero(np.isfinite(table.x[:, params.places]).all(axis=1))[5])
     z = (table.x[n, params.places].astype(float) - params.centre[places[n]]) / params.scale[places[n]]
-    distance = np.sqrt(((params.whitening @ np.clip(z, -100, 100)) ** 2).sum() / len(z))
+    z = np.clip(z, -100, 100)
+    precision = params.rest[0] * np.eye(len(z)) - params.directions @ params.directions.T
+    assert np.linalg.eigvalsh(precision).min() > 0
+    distance = np.sqrt(z @ precision @ z / len(z))
     assert score[n] == pytest.approx(distance)
     broken = table.x[n : n + 1].copy()
     flows = [k for k in range(len(params.names)) if params.names[k].startswith("ofi_l")]
-    broken[0, params.places[flows]] *= np.array([9.0, -9.0] * len(flows))[: len(flows)]
+    broken[0, params.places[flows]] *= np.array([20.0, -20.0] * len(flows))[: len(flows)]
     worse = params.step(RowBatch(places[n : n + 1], np.zeros(1), broken))[0, 0]
     assert worse > 2 * params.threshold[places[n]]
 
