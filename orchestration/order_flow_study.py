@@ -1,4 +1,4 @@
-"""``flowsense features order-flow``: the tables of docs/order_flow.md, from a folder of LOBSTER files."""
+"""``flowsense features order-flow``: the tables of docs/order_flow.md and docs/labels.md, from a folder of LOBSTER files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ from features.spec import LEVELS
 
 
 def study_lines(folder: Path, seed: int = 0) -> Iterator[str]:
-    """Yield the tables as lines of text: regressions, their shuffles, and the errors of three fair prices.
+    """Yield the tables as lines of text: regressions, their shuffles, errors of fair prices, and the label's forms.
 
     Raises
     ------
@@ -17,6 +17,8 @@ def study_lines(folder: Path, seed: int = 0) -> Iterator[str]:
     """
     from features.microprice_study import FAIR_PRICES, TRAIN_HOURS, microprice_study
     from features.order_flow import bin_flows, group_flows, impact_regressions, integrated_weights, shuffled
+    from features.labels import compare_forms
+    from features.pipeline import rows_of_session
     from marketdata.sources import build_source, preset
 
     settings = preset("lobster", folder)
@@ -45,6 +47,15 @@ def study_lines(folder: Path, seed: int = 0) -> Iterator[str]:
             errors = "".join(f" {row.rmse[name]:>9.3f} ({row.mae[name]:.3f})" for name in FAIR_PRICES)
             shares = " | ".join(_share(*gain) for gain in (row.gain_over_mid, row.first_over_mid))
             yield f"  {row.target:<12} {row.quotes:>8,}{errors}  {shares}"
+        rows = rows_of_session(settings, item, session, events, [])
+        yield f"  labels of {len(rows.keys):,} rows, shares and accuracies in %; horizon {settings.label.horizon_ns / 1e9:g} s"
+        heads = ("labelled", "down", "flat", "up", "majority", "persistence", "row before", "already past")
+        yield f"  {'form':<15}" + "".join(f" {head:>12}" for head in heads)
+        for score in compare_forms(rows, events, item, settings.label, settings.latency, session):
+            shares = (score.down, score.flat, score.up, score.majority, score.persistence, score.previous_row)
+            figures = (*shares, score.already_happened)
+            numbers = "".join(f" {100 * value:>12.1f}" if value == value else f" {'-':>12}" for value in figures)
+            yield f"  {score.form:<15} {score.labelled:>12,}{numbers}"
         yield ""
 
 

@@ -49,7 +49,7 @@ def order_flow(
     data: Annotated[Path, typer.Option(help="Folder of LOBSTER files, message and orderbook side by side.")],
     seed: Annotated[int, typer.Option(help="Seed of the shuffle that must collapse the relation.")] = 0,
 ) -> None:
-    """Regress the mid's move on the order flow of the same 10 s, and test the micro-price on held-back hours."""
+    """Regress the mid's move on the order flow of the same 10 s, test the micro-price on held-back hours, compare labels."""
     from orchestration.order_flow_study import study_lines
 
     for line in study_lines(data, seed):
