@@ -1,8 +1,8 @@
 """The agent: what it knows, what it decides, what it sends. It sees events only, and is the same in every mode.
 
-Its steps are :func:`agent_quote`, :func:`agent_answer`, :func:`agent_forecast`, :func:`agent_timer` and
-:func:`agent_control`; each may put commands on their way and write journal rows. It knows the book as of the last whole event
-group that it received, and its position as of the last answer that it received.
+Best quotes it takes in within the scheduler's loop; its other steps are :func:`agent_answer`, :func:`agent_forecast`,
+:func:`agent_timer` and :func:`agent_control`; each may put commands on their way and write journal rows. It knows the book as
+of the last whole event group that it received, and its position as of the last answer that it received.
 """
 
 from typing import Any, Final
@@ -74,12 +74,9 @@ from trading.state import (
     G_OPEN_EQUITY,
     G_PAUSED,
     G_PEAK,
+    G_SEQUENCE,
     G_SILENT,
     I_ANOMALY_PPM,
-    I_ASK,
-    I_ASK_LOTS,
-    I_BID,
-    I_BID_LOTS,
     I_BUY_WORKING,
     I_CASH,
     I_EQUITY,
@@ -90,6 +87,7 @@ from trading.state import (
     I_MARK_ASK,
     I_MARK_BID,
     I_MAX_POSITION,
+    I_OFI,
     I_OWN_ASK,
     I_OWN_ASK_ID,
     I_OWN_BID,
@@ -97,10 +95,13 @@ from trading.state import (
     I_POSITION,
     I_SELL_WORKING,
     I_SIZE_PPM,
-    I_TAPE_LOTS,
     I_TIMER,
+    I_TOP_CHANGES,
+    I_TOP_DEPTH,
     I_TRADED_LOTS,
     I_UNSETTLED,
+    I_VARIANCE,
+    K_ID,
     K_MAKER_PPM,
     K_TAKER_PPM,
     K_TICK,
@@ -118,19 +119,17 @@ from trading.state import (
     Records,
 )
 from trading.stops import follow_entry
-from trading.strategies import (
+from trading.strategies.interface import (
     O_SLOT,
-    V_ASK,
-    V_ASK_LOTS,
-    V_BID,
-    V_BID_LOTS,
     V_BUY_WORKING,
     V_CLOSE_NS,
+    V_COUNT,
     V_FORECAST_NS,
+    V_INSTRUMENT,
     V_MAKER_PPM,
+    V_OFI,
     V_OPEN_BETS,
     V_OPEN_NS,
-    V_OUTCOME,
     V_OWN_ASK,
     V_OWN_ASK_ID,
     V_OWN_BID,
@@ -138,11 +137,13 @@ from trading.strategies import (
     V_POSITION,
     V_SELL_WORKING,
     V_TAKER_PPM,
-    V_TAPE_LOTS,
     V_TICK,
     V_TIMER_NS,
+    V_TOP_CHANGES,
+    V_TOP_DEPTH,
     V_UNIT_NANOS,
     V_UNSETTLED,
+    V_VARIANCE,
 )
 from trading.top_flow import show_top
 
@@ -176,17 +177,19 @@ def prepare_view(agent: AgentState, parameters: EngineParameters, view: Int64) -
         view[slot, V_UNIT_NANOS] = fixed[K_UNIT_NANOS]
         view[slot, V_MAKER_PPM] = fixed[K_MAKER_PPM]
         view[slot, V_TAKER_PPM] = fixed[K_TAKER_PPM]
+        view[slot, V_INSTRUMENT] = fixed[K_ID]
         show_top(agent.inst[slot], view[slot])
 
 
-@inlined
+@njit(cache=True)
 def look(agent: AgentState, slot: int, view: Int64) -> None:
-    """Write what the agent knows of an instrument into its view, for the strategy to read."""
+    """Write what changes only with a journal row into the view; the scheduler writes the best quotes every time."""
     inst = agent.inst
-    view[slot, V_BID] = inst[slot, I_BID]
-    view[slot, V_BID_LOTS] = inst[slot, I_BID_LOTS]
-    view[slot, V_ASK] = inst[slot, I_ASK]
-    view[slot, V_ASK_LOTS] = inst[slot, I_ASK_LOTS]
+    view[slot, V_OFI] = inst[slot, I_OFI]
+    view[slot, V_TOP_DEPTH] = inst[slot, I_TOP_DEPTH]
+    view[slot, V_TOP_CHANGES] = inst[slot, I_TOP_CHANGES]
+    view[slot, V_VARIANCE] = inst[slot, I_VARIANCE]
+    view[slot, V_COUNT] = agent.g[G_SEQUENCE]
     view[slot, V_POSITION] = inst[slot, I_POSITION]
     view[slot, V_BUY_WORKING] = inst[slot, I_BUY_WORKING]
     view[slot, V_SELL_WORKING] = inst[slot, I_SELL_WORKING]
@@ -197,9 +200,6 @@ def look(agent: AgentState, slot: int, view: Int64) -> None:
     view[slot, V_OWN_BID] = inst[slot, I_OWN_BID]
     view[slot, V_OWN_ASK_ID] = inst[slot, I_OWN_ASK_ID]
     view[slot, V_OWN_ASK] = inst[slot, I_OWN_ASK]
-    view[slot, V_OUTCOME] = 0
-    view[slot, V_TIMER_NS] = 0
-    view[slot, V_TAPE_LOTS] = inst[slot, I_TAPE_LOTS]
 
 
 @inlined
@@ -211,30 +211,6 @@ def after_wake(agent: AgentState, slot: int, now: int, rows: int, view: Int64) -
     if view[slot, V_TIMER_NS] > 0:
         agent.inst[slot, I_TIMER] = max(view[slot, V_TIMER_NS], now + 1)
         agent.g[G_NEXT_TIMER] = min(agent.g[G_NEXT_TIMER], agent.inst[slot, I_TIMER])
-
-
-@inlined
-def quotes_differ(inst: Int64, slot: int, bid: int, bid_lots: int, ask: int, ask_lots: int) -> bool:
-    """Return whether the best quotes are others than those the agent knows."""
-    return (
-        bid != inst[slot, I_BID]
-        or bid_lots != inst[slot, I_BID_LOTS]
-        or ask != inst[slot, I_ASK]
-        or ask_lots != inst[slot, I_ASK_LOTS]
-    )
-
-
-@inlined
-def agent_quote(inst: Int64, slot: int, bid: int, bid_lots: int, ask: int, ask_lots: int) -> None:
-    """Take in the best quotes after an event group that changed them."""
-    inst[slot, I_BID] = bid
-    inst[slot, I_BID_LOTS] = bid_lots
-    inst[slot, I_ASK] = ask
-    inst[slot, I_ASK_LOTS] = ask_lots
-    if bid_lots > 0:
-        inst[slot, I_MARK_BID] = bid
-    if ask_lots > 0:
-        inst[slot, I_MARK_ASK] = ask
 
 
 @njit(cache=True)

@@ -116,7 +116,7 @@ class Engine:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self._parameters = config.parameters()
-        self._view = np.zeros((len(config.instruments), V_COUNT), np.int64)
+        self._view = np.zeros((len(config.instruments), V_COUNT + 1), np.int64)
 
     def init(self, account: Account | None = None) -> RunState:
         """Return the state before the session; ``account`` carries equity, peak and drawdown state over from an earlier one."""
@@ -195,12 +195,12 @@ class Engine:
             If an input is not ordered, or is not of its dtype.
         """
         kernel, pending = state.kernel, state.pending
-        rows, venue_done = _joined_market(pending, market)
+        rows, venue_done, in_order = _joined_market(pending, market)
         due_forecasts = _joined(pending.forecasts, forecasts, FORECAST_DTYPE, "forecasts")
         due_controls = _merged(pending.controls, controls)
         _named_rearms(controls)
-        venue_order, venue_from = _venue_order(rows, venue_done)
-        cursors = np.array([venue_from, pending.agent_from, 0, 0], np.int64)
+        venue_order, venue_from, prefix = _venue_order(rows, venue_done, in_order)
+        cursors = np.array([venue_from, pending.agent_from, 0, 0, prefix], np.int64)
         limit = until_ns if until_ns == FOREVER else until_ns - self.config.feed_bound_ns
         prepare_view(kernel.agent, self._parameters, self._view)
         written = []
@@ -264,15 +264,36 @@ FOREVER: Final = NEVER
 """A watermark after which nothing more will come: everything that is due happens."""
 
 
-def _joined_market(pending: Pending, market: EventArray | None) -> tuple[EventArray, npt.NDArray[np.bool_]]:
+def _joined_market(
+    pending: Pending, market: EventArray | None
+) -> tuple[EventArray, npt.NDArray[np.bool_], bool | None]:
+    """Return all rows whose time has not come, which of them the venue has, and whether they are in its order, where known."""
     if market is None or len(market) == 0:
-        return pending.market, pending.venue_done.copy()
-    fresh = _checked(market, EVENT_DTYPE, "market rows", "ts_recv")
+        return pending.market, pending.venue_done.copy(), None
+    if market.dtype != EVENT_DTYPE:
+        raise ValueError("market rows have another form than expected")
+    received, happened = _ascending(market)
+    if not received:
+        raise ValueError("market rows are not ordered by ts_recv")
+    fresh = _plain(market)
     if len(pending.market) == 0:
-        return fresh, np.zeros(len(fresh), np.bool_)
+        return fresh, np.zeros(len(fresh), np.bool_), happened
     if fresh["ts_recv"][0] < pending.market["ts_recv"][-1]:
         raise ValueError("market rows are not ordered by ts_recv: this call starts before the end of the last")
-    return np.concatenate([pending.market, fresh]), np.concatenate([pending.venue_done, np.zeros(len(fresh), np.bool_)])
+    done = np.concatenate([pending.venue_done, np.zeros(len(fresh), np.bool_)])
+    return np.concatenate([pending.market, fresh]), done, None
+
+
+@njit(cache=True)
+def _ascending(rows: EventArray) -> tuple[bool, bool]:
+    """Return whether rows are ordered by ``ts_recv``, and whether by ``ts_event``: one pass over them."""
+    received, happened = True, True
+    for k in range(1, len(rows)):
+        if rows[k].ts_recv < rows[k - 1].ts_recv:
+            received = False
+        if rows[k].ts_event < rows[k - 1].ts_event:
+            happened = False
+    return received, happened
 
 
 def _joined(
@@ -288,23 +309,18 @@ def _joined(
     return np.concatenate([pending, fresh])
 
 
-@njit(cache=True)
-def _is_ascending(times: npt.NDArray[np.int64]) -> bool:
-    """Return whether times ascend; one pass over a column of records, without temporary arrays."""
-    for k in range(1, len(times)):  # noqa: SIM110  numba compiles no generator into any()
-        if times[k] < times[k - 1]:
-            return False
-    return True
-
-
 def _checked(rows: npt.NDArray[np.void], dtype: np.dtype[np.void], what: str, clock: str) -> npt.NDArray[np.void]:
     if rows.dtype != dtype:
         raise ValueError(f"{what} have another form than expected")
-    if not _is_ascending(rows[clock]):
+    times = rows[clock]
+    if len(times) > 1 and bool(np.any(times[1:] < times[:-1])):
         raise ValueError(f"{what} are not ordered by {clock}")
-    if not (rows.flags.c_contiguous and rows.flags.writeable):
-        rows = rows.copy()
-    return rows
+    return _plain(rows)
+
+
+def _plain(rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Return rows as kernels take them; numba makes another kernel for arrays that are read-only or apart in memory."""
+    return rows if rows.flags.c_contiguous and rows.flags.writeable else rows.copy()
 
 
 def _merged(pending: ControlArray, fresh: ControlArray | None) -> ControlArray:
@@ -321,18 +337,22 @@ def _named_rearms(controls: ControlArray | None) -> None:
         raise ValueError("re-arming needs the name of the person who does it")
 
 
-def _venue_order(rows: EventArray, venue_done: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], int]:
-    """Return the order in which the venue takes rows, and how many of it are done.
+def _venue_order(
+    rows: EventArray, venue_done: npt.NDArray[np.bool_], in_order: bool | None
+) -> tuple[npt.NDArray[np.int64], int, int]:
+    """Return the order in which the venue takes rows, how many of it are done, and how many rows at the front are.
 
     The order is by ``ts_event``; an empty one means the array's own order.
     """
-    times = rows["ts_event"]
     done = int(venue_done.sum())
-    if bool(venue_done[:done].all()) and _is_ascending(times[done:]):
-        return np.zeros(0, np.int64), done
+    if in_order is None:
+        times = rows["ts_event"]
+        in_order = bool(venue_done[:done].all()) and not bool(np.any(times[done + 1 :] < times[done:-1]))
+    if in_order:
+        return np.zeros(0, np.int64), done, done
     left = np.flatnonzero(~venue_done)
-    order: npt.NDArray[np.int64] = left[np.argsort(times[left], kind="stable")]
-    return order, 0
+    order: npt.NDArray[np.int64] = left[np.argsort(rows["ts_event"][left], kind="stable")]
+    return order, 0, int(left[0]) if len(left) else len(rows)
 
 
 def _left_over(
@@ -343,7 +363,7 @@ def _left_over(
     forecasts: ForecastArray,
     controls: ControlArray,
 ) -> Pending:
-    taken, agent, control_row, forecast_row = (int(c) for c in cursors)
+    taken, agent, control_row, forecast_row = (int(c) for c in cursors[:4])
     if len(venue_order) == 0:
         venue_done[:taken] = True
     else:

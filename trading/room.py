@@ -22,6 +22,7 @@ from trading.state import (
     J_LOW,
     MEMORY_COLUMNS,
     N_COUNT,
+    N_IDLE,
     N_RSP_TAIL,
     NEVER,
     RESPONSE_DTYPE,
@@ -64,6 +65,7 @@ def allocate_state(
         np.zeros((instruments, ids, 3), np.int64),
         *_empty_books(instruments, levels),
     )
+    venue.g[N_IDLE] = 1
     venue.inst[:, J_LOW : J_LOW + 2] = NEVER
     venue.inst[:, J_HIGH : J_HIGH + 2] = -NEVER
     return EngineState(agent, _empty_books(instruments, levels), venue)

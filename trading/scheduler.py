@@ -27,7 +27,7 @@ from numba import njit
 
 from marketdata.bits import borrowed, inlined
 from marketdata.book import levels_apply
-from marketdata.events import EXECUTE, F_LAST, HIDDEN, QUOTE, TRADE
+from marketdata.events import BID, EXECUTE, F_LAST, HIDDEN, QUOTE, TRADE
 from trading.agent import (
     CLOSED,
     TIMER_CLOSE,
@@ -36,14 +36,11 @@ from trading.agent import (
     agent_answer,
     agent_control,
     agent_forecast,
-    agent_quote,
     agent_timer,
     look,
-    quotes_differ,
 )
 from trading.journal import R_IOC_REST
 from trading.ladder import ladder_may_move
-from trading.ledger import remark
 from trading.orders import ACT_CANCEL, ACT_MODIFY, REFUSED
 from trading.queues import ids_are_full
 from trading.sending import carry_out, go_on_flattening, watch_risk, watch_stop
@@ -51,6 +48,7 @@ from trading.state import (
     G_CMD_HEAD,
     G_CMD_TAIL,
     G_ENDING,
+    G_EQUITY,
     G_FLATTEN,
     G_GROW,
     G_INTENTS,
@@ -60,6 +58,7 @@ from trading.state import (
     G_NOW,
     G_OUT,
     G_RSP_HEAD,
+    G_SEQUENCE,
     G_STOPS,
     G_WAKE_ROW,
     G_WAKE_SLOT,
@@ -69,13 +68,24 @@ from trading.state import (
     GROW_IDS,
     GROW_ORDERS,
     GROW_RESPONSES,
+    I_ASK,
+    I_ASK_LOTS,
+    I_BID,
+    I_BID_LOTS,
+    I_CASH,
+    I_EQUITY,
+    I_MARK_ASK,
+    I_MARK_BID,
     I_POSITION,
     I_TAPE_LOTS,
     I_TAPE_SEEN,
     INTENT_ROWS,
     J_RESTING,
+    J_TAKEN,
     K_TRADED,
     K_UNIT_NANOS,
+    N_APART,
+    N_IDLE,
     N_NEXT_DOWN,
     N_RSP_HEAD,
     N_RSP_TAIL,
@@ -96,7 +106,13 @@ from trading.state import (
     VenueState,
 )
 from trading.strategies import (
+    V_ASK,
+    V_ASK_LOTS,
+    V_BID,
+    V_BID_LOTS,
+    V_COUNT,
     V_OUTCOME,
+    V_TAPE_LOTS,
     V_TIMER_NS,
     WAKE_EVENT,
     WAKE_FORECAST,
@@ -105,10 +121,10 @@ from trading.strategies import (
     WAKE_TOP,
     WAKE_TRADE,
 )
-from trading.top_flow import show_top, track_top
+from trading.top_flow import track_top
 from trading.venue import venue_close, venue_down, venue_order
 from trading.venue_changes import venue_cancel, venue_modify
-from trading.venue_step import set_quote, venue_row
+from trading.venue_step import make_books, rest_if_idle, rows_until, venue_row
 
 RUN_DONE: Final = 0
 RUN_OUT_FULL: Final = 1
@@ -123,6 +139,8 @@ C_VENUE: Final = 0
 C_AGENT: Final = 1
 C_CONTROL: Final = 2
 C_FORECAST: Final = 3
+C_PREFIX: Final = 4
+"""Rows at the front that the venue has taken, where ``venue_order_of`` counts the others."""
 
 NOTHING: Final = -1
 DOWNTIME: Final = 1
@@ -226,18 +244,31 @@ def run_kernel(
     ----------
     venue_order_of : int64 array
         Positions of market rows in the order of ``ts_event``; empty where that is the array's own order.
-    cursors : int64 array, shape (4,)
-        Rows already taken: by the venue (of ``venue_order_of``), by the agent, of controls, of forecasts. Advanced in place.
+    cursors : int64 array, shape (5,)
+        Rows already taken: by the venue (of ``venue_order_of``), by the agent, of controls, of forecasts, advanced in place; and
+        rows at the front that the venue had taken before (``C_PREFIX``).
     out : JOURNAL_DTYPE array
         Rows are written from ``G_OUT`` on.
-    view : int64 array, shape (I, V_COUNT)
+    view : int64 array, shape (I, V_COUNT + 1)
         What strategies read; :func:`trading.agent.prepare_view` has written what never changes.
     """
     state, parameters = _lend(state), _lend_parameters(parameters)
     market, out, view = borrowed(market), borrowed(out), borrowed(view)
     forecasts, controls, venue_order_of = borrowed(forecasts), borrowed(controls), borrowed(venue_order_of)
     agent, books, venue = state.agent, state.books, state.venue
+    # Everything that the loop reads row by row is a variable of its own: reaching into a tuple costs as much as the work.
     g, inst, commands, responses = agent.g, agent.inst, agent.commands, venue.responses
+    prices, sizes, counts, counters = books.price, books.size, books.counts, books.counters
+    venue_g, venue_inst, venue_prices, venue_sizes, venue_counts = (
+        venue.g,
+        venue.inst,
+        venue.price,
+        venue.size,
+        venue.counts,
+    )
+    slot_of, fixed = parameters.slot_of, parameters.inst
+    strategy_ints, strategy_floats = parameters.strategy_ints, parameters.strategy_floats
+    forecast, memory, intents = agent.forecast, agent.memory, agent.intents
     rows = len(market)
     in_order = len(venue_order_of) == 0
     venue_rows = rows if in_order else len(venue_order_of)
@@ -256,24 +287,32 @@ def run_kernel(
             out[g[G_WAKE_ROW]].reason = view[g[G_WAKE_SLOT], V_OUTCOME]
         if g[G_INTENTS] > 0:
             carry_out(agent, parameters, out, now)
+    if not in_order:
+        if venue.g[N_IDLE] != 0:
+            make_books(venue, books, parameters, market, a, cursors[C_PREFIX])
+        venue.g[N_APART] = 1
+    idle = venue.g[N_IDLE] != 0
+    while idle and v < rows and market[v].ts_event < now:
+        g[G_LATE_ROWS] += 1
+        v += 1
     other, due = NOTHING, limit
     venue_until, agent_until = limit, limit
     busy, timer = np.int64(-1), np.int64(-1)
     while True:
-        written = g[G_OUT] + g[G_CMD_TAIL] + venue.g[N_RSP_TAIL]
+        written = g[G_OUT] + g[G_CMD_TAIL] + venue_g[N_RSP_TAIL]
         if written != busy or g[G_NEXT_TIMER] != timer:
             status = _room(state, len(out))
             if status != RUN_DONE:
                 break
             busy, timer = written, g[G_NEXT_TIMER]
             due, other = limit, NOTHING
-            if venue.g[N_NEXT_DOWN] < due:
-                due = venue.g[N_NEXT_DOWN]
+            if venue_g[N_NEXT_DOWN] < due:
+                due = venue_g[N_NEXT_DOWN]
                 other = DOWNTIME
             if g[G_CMD_HEAD] < g[G_CMD_TAIL] and commands[g[G_CMD_HEAD] % len(commands)].due_ns < due:
                 due = commands[g[G_CMD_HEAD] % len(commands)].due_ns
                 other = COMMAND
-            if g[G_RSP_HEAD] < venue.g[N_RSP_TAIL] and responses[g[G_RSP_HEAD] % len(responses)].due_ns < due:
+            if g[G_RSP_HEAD] < venue_g[N_RSP_TAIL] and responses[g[G_RSP_HEAD] % len(responses)].due_ns < due:
                 due = responses[g[G_RSP_HEAD] % len(responses)].due_ns
                 other = ANSWER
             if c < len(controls) and controls[c].due_ns < due:
@@ -294,7 +333,7 @@ def run_kernel(
         risky, in_vain = False, False
         row = v
         to_venue, to_agent = NEVER, NEVER
-        if v < venue_rows:
+        if v < venue_rows and not idle:
             if not in_order:
                 row = venue_order_of[v]
             to_venue = market[row].ts_event
@@ -303,8 +342,8 @@ def run_kernel(
         if to_venue <= to_agent and to_venue <= venue_until:
             event = market[row]
             number = np.int64(event.instrument_id)
-            slot = parameters.slot_of[number] if 0 <= number < ids else -1
-            if slot >= 0 and by_id and venue.inst[slot, J_RESTING] > 0 and ids_are_full(venue, slot):
+            slot = slot_of[number] if 0 <= number < ids else -1
+            if slot >= 0 and by_id and venue_inst[slot, J_RESTING] > 0 and ids_are_full(venue, slot):
                 g[G_GROW] = GROW_IDS
                 status = RUN_NEED_GROW
                 break
@@ -313,9 +352,18 @@ def run_kernel(
                 now = to_venue
             else:
                 g[G_LATE_ROWS] += 1
-            if slot < 0 or parameters.inst[slot, K_TRADED] == 0:
+            if slot < 0 or fixed[slot, K_TRADED] == 0:
                 continue
             action, side, price, size = np.int64(event.action), np.int64(event.side), event.price_units, event.size_lots
+            if (
+                action == QUOTE
+                and venue_inst[slot, J_RESTING] + venue_inst[slot, J_TAKEN] + venue_inst[slot, J_TAKEN + 1] == 0
+            ):
+                s = 0 if side == BID else 1
+                venue_prices[slot, s, 0] = price
+                venue_sizes[slot, s, 0] = size
+                venue_counts[slot, s] = 1 if size > 0 else 0
+                continue
             g[G_NOW] = now
             flags, named = np.int64(event.flags), event.order_id
             venue_row(venue, parameters, queue, now, slot, action, side, price, size, flags, named)
@@ -328,16 +376,17 @@ def run_kernel(
             else:
                 g[G_LATE_ROWS] += 1
             number = np.int64(event.instrument_id)
-            slot = parameters.slot_of[number] if 0 <= number < ids else -1
-            if slot < 0 or parameters.inst[slot, K_TRADED] == 0:
+            slot = slot_of[number] if 0 <= number < ids else -1
+            if slot < 0 or fixed[slot, K_TRADED] == 0:
                 continue
             action, side, price, size = np.int64(event.action), np.int64(event.side), event.price_units, event.size_lots
-            counts = books.counts
             if action == QUOTE:
-                set_quote(books.price, books.size, counts, slot, side, price, size)
+                s = 0 if side == BID else 1
+                prices[slot, s, 0] = price
+                sizes[slot, s, 0] = size
+                counts[slot, s] = 1 if size > 0 else 0
             else:
-                prices, sizes = books.price[slot], books.size[slot]
-                levels_apply(prices, sizes, counts[slot], books.counters[slot], action, side, price, size)
+                levels_apply(prices[slot], sizes[slot], counts[slot], counters[slot], action, side, price, size)
                 if action in (EXECUTE, TRADE, HIDDEN):
                     inst[slot, I_TAPE_LOTS] += size
             if event.flags & F_LAST == 0:
@@ -345,17 +394,33 @@ def run_kernel(
             bid, bid_lots, ask, ask_lots = 0, 0, 0, 0
             bids, asks = counts[slot, 0], counts[slot, 1]
             if bids > 0:
-                bid, bid_lots = books.price[slot, 0, bids - 1], books.size[slot, 0, bids - 1]
+                bid, bid_lots = prices[slot, 0, bids - 1], sizes[slot, 0, bids - 1]
             if asks > 0:
-                ask, ask_lots = books.price[slot, 1, asks - 1], books.size[slot, 1, asks - 1]
-            if quotes_differ(inst, slot, bid, bid_lots, ask, ask_lots):
+                ask, ask_lots = prices[slot, 1, asks - 1], sizes[slot, 1, asks - 1]
+            # One branch for all four: which of them changes cannot be predicted.
+            if (
+                (bid != inst[slot, I_BID])
+                | (bid_lots != inst[slot, I_BID_LOTS])
+                | (ask != inst[slot, I_ASK])
+                | (ask_lots != inst[slot, I_ASK_LOTS])
+            ):
                 if track:
                     track_top(inst[slot], now, bid, bid_lots, ask, ask_lots)
-                    show_top(inst[slot], view[slot])
-                agent_quote(inst, slot, bid, bid_lots, ask, ask_lots)
+                inst[slot, I_BID] = bid
+                inst[slot, I_BID_LOTS] = bid_lots
+                inst[slot, I_ASK] = ask
+                inst[slot, I_ASK_LOTS] = ask_lots
+                if bid_lots > 0:
+                    inst[slot, I_MARK_BID] = bid
+                if ask_lots > 0:
+                    inst[slot, I_MARK_ASK] = ask
                 why = WAKE_TOP
-                if inst[slot, I_POSITION] != 0:
-                    remark(g, inst[slot], parameters.inst[slot, K_UNIT_NANOS])
+                position = inst[slot, I_POSITION]
+                if position != 0:
+                    mark = inst[slot, I_MARK_BID] if position > 0 else inst[slot, I_MARK_ASK]
+                    fresh = inst[slot, I_CASH] + position * mark * fixed[slot, K_UNIT_NANOS]
+                    g[G_EQUITY] += fresh - inst[slot, I_EQUITY]
+                    inst[slot, I_EQUITY] = fresh
                     risky = True
             why |= WAKE_EVENT
             if inst[slot, I_TAPE_LOTS] != inst[slot, I_TAPE_SEEN]:
@@ -370,6 +435,13 @@ def run_kernel(
             now = max(now, due)
             g[G_NOW] = now
             busy = -1
+            if idle and other <= COMMAND:
+                v = rows_until(market, max(v, a), now)
+                make_books(venue, books, parameters, market, a, v)
+                idle = False
+            elif not idle and other > COMMAND:
+                rest_if_idle(venue)
+                idle = venue_g[N_IDLE] != 0
             if other == COMMAND:
                 command = commands[g[G_CMD_HEAD] % len(commands)]
                 g[G_CMD_HEAD] += 1
@@ -389,7 +461,7 @@ def run_kernel(
             if other == ANSWER:
                 place = g[G_RSP_HEAD] % len(responses)
                 g[G_RSP_HEAD] += 1
-                venue.g[N_RSP_HEAD] = g[G_RSP_HEAD]
+                venue_g[N_RSP_HEAD] = g[G_RSP_HEAD]
                 slot = np.int64(responses[place].slot)
                 in_vain = responses[place].answer == REFUSED or responses[place].reason == R_IOC_REST
                 risky = agent_answer(agent, parameters, fee, out, now, responses, place)
@@ -399,8 +471,8 @@ def run_kernel(
                 c += 1
             elif other == FORECAST:
                 number = np.int64(forecasts[f].instrument_id)
-                slot = parameters.slot_of[number] if 0 <= number < ids else -1
-                if slot >= 0 and parameters.inst[slot, K_TRADED] != 0:
+                slot = slot_of[number] if 0 <= number < ids else -1
+                if slot >= 0 and fixed[slot, K_TRADED] != 0:
                     forecast_row = agent_forecast(agent, parameters, out, now, slot, forecasts, f)
                     why = WAKE_FORECAST
                 f += 1
@@ -423,27 +495,30 @@ def run_kernel(
         why &= mask
         if why == 0 or g[G_ENDING] == CLOSED:
             continue
-        look(agent, slot, view)
+        view[slot, V_BID] = inst[slot, I_BID]
+        view[slot, V_BID_LOTS] = inst[slot, I_BID_LOTS]
+        view[slot, V_ASK] = inst[slot, I_ASK]
+        view[slot, V_ASK_LOTS] = inst[slot, I_ASK_LOTS]
+        view[slot, V_TAPE_LOTS] = inst[slot, I_TAPE_LOTS]
+        view[slot, V_OUTCOME] = 0
+        view[slot, V_TIMER_NS] = 0
+        if track or view[slot, V_COUNT] != g[G_SEQUENCE]:
+            look(agent, slot, view)
         if python:
             g[G_WAKING], g[G_WAKE_SLOT], g[G_WAKE_ROW], g[G_WAKE_WHY] = ASKED, slot, forecast_row, why
             status = RUN_WAKE_PYTHON
             break
-        asked = decide(
-            now,
-            why,
-            parameters.strategy_ints,
-            parameters.strategy_floats,
-            view[slot],
-            agent.forecast[slot],
-            agent.memory[slot],
-            agent.intents,
-        )
+        asked = decide(now, why, strategy_ints, strategy_floats, view[slot], forecast[slot], memory[slot], intents)
         if asked > 0 or view[slot, V_TIMER_NS] > 0:
             after_wake(agent, slot, now, asked, view)
         if forecast_row >= 0:
             out[forecast_row].reason = view[slot, V_OUTCOME]
         if asked > 0:
             carry_out(agent, parameters, out, now)
+    if idle:
+        v = rows_until(market, max(v, a), limit - 1 if status == RUN_DONE else now)
+        if v > a:
+            now = max(now, market[v - 1].ts_event)
     g[G_NOW] = now
     cursors[C_VENUE], cursors[C_AGENT], cursors[C_CONTROL], cursors[C_FORECAST] = v, a, c, f
     return status

@@ -152,7 +152,11 @@ N_NEXT_DOWN: Final = 5
 """When the next begins; ``NEVER`` after the last."""
 N_RSP_HEAD: Final = 6
 """Answers that have reached the agent."""
-N_COUNT: Final = 7
+N_IDLE: Final = 7
+"""1 while the venue has nothing of ours to watch: its books are then not kept, but made from the agent's when it has."""
+N_APART: Final = 8
+"""1 once rows have reached the venue in another order than the agent: its books are its own from then on."""
+N_COUNT: Final = 9
 J_RESTING: Final = 0
 """Own orders resting."""
 J_TAKEN: Final = 1

@@ -1,11 +1,33 @@
-"""The venue's step for one market row: the short way for rows that cannot concern us, the long one for the others."""
+"""The venue's step for one market row: the short way for rows that cannot concern us, the long one for the others.
+
+While nothing of ours rests and no lots that we took are still shown, nobody asks for the venue's books: the venue is *idle*, and
+its rows are only counted. What it would hold are the agent's books and the rows that are still on their way to the agent, as long
+as both take rows in the same order: :func:`make_books` puts that together when a command arrives.
+"""
 
 from typing import Any
+
+import numpy as np
+from numba import njit
 
 from marketdata.bits import inlined
 from marketdata.book import levels_apply
 from marketdata.events import BID, F_LAST, QUOTE
-from trading.state import J_HIGH, J_LOW, J_RESTING, J_TAKEN, J_UNKNOWN_QUEUE, EngineParameters, Int64, VenueState
+from trading.state import (
+    J_HIGH,
+    J_LOW,
+    J_RESTING,
+    J_TAKEN,
+    J_UNKNOWN_QUEUE,
+    K_TRADED,
+    N_APART,
+    N_IDLE,
+    Books,
+    EngineParameters,
+    Int64,
+    Records,
+    VenueState,
+)
 from trading.venue import end_of_group, venue_market
 from trading.venue_table import concerns_us, forget_taken, touches_taken
 
@@ -30,6 +52,48 @@ def quotes_reach_us(venue: VenueState, slot: int) -> bool:
     if asks > 0 and price[slot, 1, asks - 1] <= inst[slot, J_HIGH]:
         return True
     return bids > 0 and price[slot, 0, bids - 1] >= inst[slot, J_LOW + 1]
+
+
+@inlined
+def rows_until(market: Records, row: int, until_ns: int) -> int:
+    """Return the first row from ``row`` on whose ``ts_event`` is after ``until_ns``."""
+    while row < len(market) and market[row].ts_event <= until_ns:
+        row += 1
+    return row
+
+
+@njit(cache=True)
+def make_books(
+    venue: VenueState, books: Books, parameters: EngineParameters, market: Records, first: int, until: int
+) -> None:
+    """End the venue's idleness: its books are the agent's and the rows from ``first`` (the agent's next) to ``until``."""
+    venue.g[N_IDLE] = 0
+    for slot in range(len(venue.counts)):
+        for side in range(2):
+            count = books.counts[slot, side]
+            venue.counts[slot, side] = count
+            venue.price[slot, side, :count] = books.price[slot, side, :count]
+            venue.size[slot, side, :count] = books.size[slot, side, :count]
+        venue.counters[slot] = books.counters[slot]
+    for row in range(first, until):
+        event = market[row]
+        number = np.int64(event.instrument_id)
+        slot = parameters.slot_of[number] if 0 <= number < len(parameters.slot_of) else -1
+        if slot >= 0 and parameters.inst[slot, K_TRADED] != 0:
+            prices, sizes, counts = venue.price[slot], venue.size[slot], venue.counts[slot]
+            action, side = np.int64(event.action), np.int64(event.side)
+            levels_apply(prices, sizes, counts, venue.counters[slot], action, side, event.price_units, event.size_lots)
+
+
+@inlined
+def rest_if_idle(venue: VenueState) -> None:
+    """Let the venue be idle when it has nothing of ours to watch, and the agent's books can stand for its own."""
+    if venue.g[N_APART] != 0:
+        return
+    for slot in range(len(venue.inst)):
+        if venue.inst[slot, J_RESTING] + venue.inst[slot, J_TAKEN] + venue.inst[slot, J_TAKEN + 1] > 0:
+            return
+    venue.g[N_IDLE] = 1
 
 
 @inlined

@@ -67,7 +67,9 @@ V_TOP_CHANGES: Final = 25
 ``tracks_top``; a window's value is the difference of two totals."""
 V_VARIANCE: Final = 26
 """Variance of the mid a second, in price units squared times 65,536 (:data:`trading.top_flow.VARIANCE_ONE`)."""
-V_COUNT: Final = 27
+V_INSTRUMENT: Final = 27
+"""The instrument's id."""
+V_COUNT: Final = 28
 
 O_CANCEL: Final = 0
 O_SIDE: Final = 1
