@@ -16,6 +16,7 @@ from models.forecast import ForecastArray
 from trading.config import EngineConfig, engine_config
 from trading.controls import DEPOSIT, ControlArray
 from trading.engine import FOREVER, Account, Engine
+from trading.heartbeats import with_heartbeats
 from trading.journal import CONTROL, MARK, Journal, fills_frame, round_trips_frame
 from trading.strategies import Strategy
 from trading.strategy_catalog import StrategyFactory
@@ -106,7 +107,8 @@ def run_backtest(
         edge_margin=edge_margin,
         instruments=instruments,
     )
-    return replay(config, events, delay_forecasts(forecasts, latency_scale), controls=controls, account=account)
+    watched = with_heartbeats(controls, session, settings.risk.dead_man_ns)
+    return replay(config, events, delay_forecasts(forecasts, latency_scale), controls=watched, account=account)
 
 
 def delay_forecasts(forecasts: ForecastArray, scale: float) -> ForecastArray:

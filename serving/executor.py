@@ -26,6 +26,7 @@ from serving.session_files import SessionFiles
 from trading.config import EngineConfig, engine_config
 from trading.controls import FLATTEN, ControlArray, control, no_controls
 from trading.engine import Account, Engine, RunState
+from trading.heartbeats import heartbeats, merged
 from trading.journal import CANCELLED_ROW, FILL, ORDER, REJECTED_ROW, Journal
 
 Mode = Literal["paper", "shadow"]
@@ -149,6 +150,7 @@ class PaperExecutor:
         controls: ControlArray | None = None,
         *,
         trade: bool = True,
+        seen: bool = True,
     ) -> Step:
         """Take a batch of events and do everything that is certain after it.
 
@@ -162,6 +164,8 @@ class PaperExecutor:
             Due at or after the watermark before this step.
         trade : bool
             False: features and model go on, but the forecasts are neither written down nor given to the engine.
+        seen : bool
+            Whether the batch was seen when it happened; False: no heartbeats for it, where the settings expect them.
 
         Raises
         ------
@@ -183,6 +187,9 @@ class PaperExecutor:
             self._last_due = int(made.forecasts["due_ns"][-1])
         if self.sinks.files is not None:
             self.sinks.files.append_forecasts(made.forecasts)
+        if seen and self.config.risk.dead_man_ns > 0:
+            beats = heartbeats(self.session, self.config.risk.dead_man_ns, self._watermark, watermark_ns)
+            controls = beats if controls is None else merged(controls, beats)
         self._engine, rows = self.engine.run(self._engine, batch, made.forecasts, controls, watermark_ns)
         self._watermark = watermark_ns
         if len(rows):

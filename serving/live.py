@@ -79,6 +79,8 @@ class LiveTrader:
             self.close("closed")
         elif isinstance(item, FeedStatus):
             self.say(f"stream: {item}")
+            if self._session is not None:
+                self._session.hear(item)
         elif self._session is not None:
             self._session.take(item)
 

@@ -10,7 +10,7 @@ import polars as pl
 from features.assembler import RowAssembler
 from marketdata.clock import NS_PER_S, Session, from_ns
 from marketdata.events import EventArray, empty_events
-from marketdata.messages import EventBatch
+from marketdata.messages import EventBatch, FeedStatus
 from marketdata.partitions import PartitionMissing, PartitionQuarantined, load_partition
 from marketdata.paths import DataRoot, PartitionKey
 from marketdata.settings import Settings
@@ -18,13 +18,13 @@ from models.bundle import Bundle, BundleError
 from serving.account import load_account, obeyed_by, save_account
 from serving.checkpoints import CheckpointError
 from serving.executor import BANNERS, Mode, PaperExecutor, Sinks
+from serving.feed_watch import FeedWatch
 from serving.instructions import Instruction, as_controls, standing
 from serving.ledger_store import LedgerSession, LedgerStore
 from serving.publishing import BusPublisher, SessionRecords
 from serving.resuming import LIVE_PREFIX, Overlap, Place, forget, forget_other_days, interrupted, keep, resume
 from serving.session_files import SessionFacts, SessionFiles, read_rows
-from trading.controls import HEARTBEAT, ControlArray
-from trading.controls import control as heartbeat
+from trading.controls import ControlArray
 from trading.journal import FILL
 
 OnNewChampion = Literal["flatten", "hold"]
@@ -80,6 +80,7 @@ class LiveSession:
         self._root, self._settings, self._say = root, settings, say
         self._publisher = publisher
         self._records: SessionRecords | None = None
+        self._watch = FeedWatch()
         self.session = session
         self._batches: list[EventBatch] = []
         self._executor: PaperExecutor | None = None
@@ -107,8 +108,10 @@ class LiveSession:
         self._batches.append(batch)
         executor = self._executor
         if executor is None:
+            self._watch.took(len(batch.events))
             return
         self._step(executor, batch.events, batch.watermark_ns, trade=not self._handing_over)
+        self._watch.took(len(batch.events))
         if self._handing_over and executor.watermark_ns >= self._asked_ns + SETTLE_NS:
             stuck = executor.watermark_ns >= self._first_asked_ns + FLATTEN_WITHIN_NS
             if executor.is_flat or stuck:
@@ -118,6 +121,13 @@ class LiveSession:
                 self._start()
             else:
                 self._ask_to_flatten(executor)
+
+    def hear(self, status: FeedStatus) -> None:
+        """Take what the feed says about itself: the engine gets no heartbeats for what is not seen at its time."""
+        was_blind = self._watch.is_blind
+        self._watch.hear(status)
+        if self._settings.risk.dead_man_ns > 0 and self._watch.is_blind and not was_blind:
+            self._say("no heartbeats until the stream is back: what rests will be cancelled")
 
     def obey(self, given: Sequence[Instruction]) -> None:
         """Hand what people asked for to the engine with the next batch; without an engine it waits for one."""
@@ -253,11 +263,9 @@ class LiveSession:
         before = executor.watermark_ns
         due = max(before, executor.state.now_ns, self.session.open_ns)
         controls = as_controls(told, due)
-        if executor.config.risk.dead_man_ns > 0:
-            controls = np.concatenate([controls, heartbeat(HEARTBEAT, due, by="executor", control_id=0)])
         if control is not None:
             controls = np.concatenate([controls, control])
-        step = executor.step(events, watermark_ns, controls, trade=trade)
+        step = executor.step(events, watermark_ns, controls, trade=trade, seen=not self._watch.is_blind)
         self._place.moved(events, before, executor.watermark_ns)
         self._place.fills += int((step.journal["kind"] == FILL).sum())
         if self._publisher is not None and trade:
