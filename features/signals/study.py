@@ -2,7 +2,8 @@
 
 For each recorded market, signal and symbol: the rank correlation between the signal as known at a decision time and the return
 of the 24 hours (or the session) that follow, and between the signal and that return's size. Intervals come from a stationary
-bootstrap of blocks of days; over all correlations of the table false discoveries are controlled.
+bootstrap of blocks of days; over all correlations of the table false discoveries are controlled. A second correlation has
+what the day of the week explains taken out of both sides: near expiries know the weekend, and so does the size of returns.
 
 References
 ----------
@@ -11,7 +12,7 @@ Benjamini, Hochberg (1995). Controlling the false discovery rate. J. Royal Stati
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.signals.columns import SIGNAL_COLUMNS
+from marketdata.clock import NS_PER_DAY
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -31,6 +33,7 @@ LEAST_PAIRS: Final = 30
 CONFIDENCE: Final = 0.95
 FALSE_SHARE: Final = 0.10
 INFORMS: Final = "informs"
+WEEKDAY: Final = "weekday only"
 NOTHING: Final = "nothing shown"
 INSUFFICIENT: Final = "insufficient"
 
@@ -73,10 +76,13 @@ class StudyRow:
         Days on which signal and return are both known.
     ic, low, high : float
         Spearman correlation and its 95 % interval; NaN where there are fewer than 30 days.
+    weekday_ic, weekday_low, weekday_high : float
+        The same after each weekday's median was taken out of signal and return (the size divided by it).
     q : float
         Smallest share of false discoveries at which the row would be called informative.
     verdict : str
-        ``informs`` (q at most 0.10), ``nothing shown`` or ``insufficient``.
+        ``informs`` (q at most 0.10, and the interval without weekdays leaves zero out), ``weekday only`` (q at most 0.10,
+        and it does not), ``nothing shown`` or ``insufficient``.
     """
 
     market: str
@@ -88,6 +94,9 @@ class StudyRow:
     ic: float
     low: float
     high: float
+    weekday_ic: float
+    weekday_low: float
+    weekday_high: float
     q: float
     verdict: str
 
@@ -138,41 +147,71 @@ def study(series: Iterable[SignalSeries], *, seed: int = 7, draws: int = DRAWS) 
             targets: tuple[tuple[Target, Float64], ...] = (("return", returns), ("size", np.abs(returns)))
             for target, outcome in targets:
                 rng = np.random.default_rng([seed, len(rows)])
-                n, ic, low, high, p = _correlate(values, outcome, draws, rng)
+                n, plain, p = _correlate(values, outcome, draws, rng)
+                without = _without_weekdays(item.decisions[:-1], values, outcome, target)
+                _, bare, _ = _correlate(*without, draws, rng)
                 p_values.append(p)
                 rows.append(
-                    StudyRow(item.market, item.symbol, item.kind, name, target, n, ic, low, high, np.nan, INSUFFICIENT)
+                    StudyRow(
+                        item.market,
+                        item.symbol,
+                        item.kind,
+                        name,
+                        target,
+                        n,
+                        *plain,
+                        *bare,
+                        q=np.nan,
+                        verdict=INSUFFICIENT,
+                    )
                 )
     return tuple(_judged(rows, np.array(p_values)))
 
 
+def _without_weekdays(times: Int64, values: Float64, outcome: Float64, target: Target) -> tuple[Float64, Float64]:
+    """Return both sides of the days on which both are known, each weekday's median taken out."""
+    both = np.isfinite(values) & np.isfinite(outcome)
+    x, y = values[both], outcome[both]
+    weekday = (times[both] // NS_PER_DAY + 3) % 7  # 1970 began on a Thursday
+    for day in np.unique(weekday):
+        mine = weekday == day
+        x[mine] -= np.median(x[mine])
+        middle = float(np.median(y[mine]))
+        if target == "return":
+            y[mine] -= middle
+        elif middle > 0:
+            y[mine] /= middle
+    return x, y
+
+
 def _correlate(
     values: Float64, outcome: Float64, draws: int, rng: np.random.Generator
-) -> tuple[int, float, float, float, float]:
-    """Return days, correlation, the ends of its interval and its two-sided bootstrap p-value."""
+) -> tuple[int, tuple[float, float, float], float]:
+    """Return days, the correlation with the ends of its interval, and its two-sided bootstrap p-value."""
     both = np.isfinite(values) & np.isfinite(outcome)
     x, y = values[both], outcome[both]
     if len(x) < LEAST_PAIRS or np.ptp(x) == 0:
-        return len(x), np.nan, np.nan, np.nan, np.nan
+        return len(x), (np.nan, np.nan, np.nan), np.nan
     ic = float(rank_correlation(x[None], y[None])[0])
     rows = stationary_rows(len(x), BLOCK, draws, rng)
     drawn = rank_correlation(x[rows], y[rows])
     drawn = drawn[np.isfinite(drawn)]
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     beyond = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    return len(x), ic, float(low), float(high), min(1.0, 2.0 * (beyond + 1) / (len(drawn) + 1))
+    return len(x), (ic, float(low), float(high)), min(1.0, 2.0 * (beyond + 1) / (len(drawn) + 1))
 
 
 def _judged(rows: Sequence[StudyRow], p_values: Float64) -> list[StudyRow]:
     """Return the rows with q-values by Benjamini and Hochberg over those that were tested."""
-    from dataclasses import replace
-
     tested = np.flatnonzero(np.isfinite(p_values))
     order = tested[np.argsort(p_values[tested], kind="stable")]
     raw = p_values[order] * len(order) / np.arange(1, len(order) + 1)
     q = np.minimum.accumulate(raw[::-1])[::-1]
     found = list(rows)
     for place, value in zip(order.tolist(), q.tolist(), strict=True):
-        verdict = INFORMS if value <= FALSE_SHARE else NOTHING
+        row = found[place]
+        verdict = NOTHING
+        if value <= FALSE_SHARE:
+            verdict = WEEKDAY if row.weekday_low <= 0 <= row.weekday_high else INFORMS
         found[place] = replace(found[place], q=value, verdict=verdict)
     return found

@@ -77,11 +77,12 @@ def _table(rows: "tuple[StudyRow, ...]") -> Table:
     table = Table(title="Signals against the next day", title_justify="left")
     for name in ("market", "symbol", "signal", "target"):
         table.add_column(name, no_wrap=True)
-    for name in ("days", "rank correlation", "95 % interval", "q"):
+    for name in ("days", "rank correlation", "95 % interval", "without weekdays", "q"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     for row in rows:
         known = row.verdict != "insufficient"
-        cells = (f"{row.ic:+.3f}", f"{row.low:+.3f} to {row.high:+.3f}", f"{row.q:.2f}") if known else ("", "", "")
+        bare = f"{row.weekday_ic:+.3f} ({row.weekday_low:+.3f} to {row.weekday_high:+.3f})"
+        cells = (f"{row.ic:+.3f}", f"{row.low:+.3f} to {row.high:+.3f}", bare, f"{row.q:.2f}") if known else ("",) * 4
         table.add_row(row.market, row.symbol, row.signal, row.target, str(row.n), *cells, row.verdict)
     return table

@@ -1,5 +1,6 @@
 """The study finds what is there, claims nothing where nothing is, and joins prices and signals as they were known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,20 @@ def test_a_signal_that_informs_is_found_and_the_others_are_not() -> None:
     assert told.n == 150
     assert 0.3 < told.low < told.ic < told.high < 0.9
     assert sum(row.verdict == "informs" for row in rows) == 1
+
+
+def test_what_the_day_of_the_week_explains_is_called_so() -> None:
+    item = _series(4, 0.0, days=210)
+    rng = np.random.default_rng(8)
+    quiet = np.arange(210) % 7 < 2
+    returns = rng.normal(size=210) * np.where(quiet, 0.002, 0.02)
+    signals = item.signals.with_columns(pl.Series(SIGNAL_COLUMNS["onchain"][0], quiet + 0.3 * rng.normal(size=210)))
+    prices = 100.0 * np.exp(np.concatenate([[0.0], np.cumsum(returns)]))
+    rows = study([replace(item, signals=signals, prices=prices)], draws=500)
+    row = next(r for r in rows if (r.signal, r.target) == ("onchain_flow_ratio", "size"))
+    assert row.ic < -0.4
+    assert row.verdict == "weekday only"
+    assert row.weekday_low < 0 < row.weekday_high
 
 
 def test_noise_is_called_informative_no_more_often_than_allowed() -> None:
