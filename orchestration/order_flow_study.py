@@ -15,9 +15,9 @@ def study_lines(folder: Path, seed: int = 0) -> Iterator[str]:
     SettingsError
         If the folder holds no pair of LOBSTER files.
     """
+    from features.labels import compare_forms
     from features.microprice_study import FAIR_PRICES, TRAIN_HOURS, microprice_study
     from features.order_flow import bin_flows, group_flows, impact_regressions, integrated_weights, shuffled
-    from features.labels import compare_forms
     from features.pipeline import rows_of_session
     from marketdata.sources import build_source, preset
 
