@@ -2,18 +2,28 @@
 
 ``python -m backtests.certify choose`` prints what every fee of the grid would have cost the members, on the seed for the choice;
 ``python -m backtests.certify measure`` runs all members at the fees of the preset on the seed for the measurement and
-writes ``backtests/certificates/n1.json``.
+writes ``backtests/certificates/n1.json``. With ``--keep FOLDER`` each session is written down there as it is done, and a
+measurement that was stopped goes on where it was.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from backtests.certificate import Certificate, EdgeRow, edge_row, save_certificate, simulator_sha256, tape_sha256
+from backtests.certificate import (
+    LEAST_SESSIONS,
+    Certificate,
+    EdgeRow,
+    edge_row,
+    save_certificate,
+    simulator_sha256,
+    tape_sha256,
+)
 from backtests.oracle_trades import (
     Quotes,
     efficient_price_forecasts,
@@ -22,6 +32,7 @@ from backtests.oracle_trades import (
     without_limits,
 )
 from backtests.replay import BacktestResult, run_backtest
+from backtests.session_edges import SessionEdges, load_edges, part_path, save_edges
 from backtests.workers import process_pool, worker_count
 from marketdata.clock import NS_PER_MINUTE, Session
 from marketdata.settings import Settings
@@ -39,8 +50,7 @@ CHOICE_SESSIONS: Final = 40
 CHOICE_MAKER_SESSIONS: Final = 10
 """Of them; makers lose so clearly that ten say as much."""
 CERTIFICATE_SEED: Final = 61_002
-CERTIFICATE_SESSIONS: Final = 80
-"""Ten times the eight sessions of the demonstration."""
+CERTIFICATE_SESSIONS: Final = LEAST_SESSIONS
 TAKER_PPM: Final = (30, 50, 65, 80, 100, 130, 170, 250, 400, 500)
 MAKER_PPM: Final = (0, 10, 20, 50, 100, 200)
 """The fees that the choice is among, in ppm of the notional; what charges them stands in the decision."""
@@ -91,27 +101,6 @@ MAKERS: Final = tuple(
 def taker_name(threshold: float) -> str:
     """Return what the certificate calls a taker."""
     return f"oracle taker above {threshold:g} of the cost"
-
-
-@dataclass(frozen=True, slots=True)
-class SessionEdges:
-    """What every member did in one session.
-
-    Attributes
-    ----------
-    takers : dict of (fee in ppm, member's name) to float64 array, shape (blocks, 2)
-        Money and lots by half hours.
-    makers : dict of member's name to float64 array, shape (blocks, 3)
-        Mark-out before the fee, lots, and the notional filled.
-    profits : dict of (fee in ppm, member's name) to float
-        Net profit of the account; makers under the preset's fee.
-    """
-
-    events: int
-    spread: float
-    takers: dict[tuple[int, str], Float64]
-    makers: dict[str, Float64]
-    profits: dict[tuple[int, str], float]
 
 
 def null_settings(settings: Settings, seed: int) -> Settings:
@@ -165,25 +154,38 @@ def run_sessions(
     *,
     maker_sessions: int | None = None,
     processes: int = 0,
+    keep: Path | None = None,
 ) -> Iterator[SessionEdges]:
     """Yield what every member did, session by session in order; several processes work ahead.
 
-    Makers run on the first ``maker_sessions``, by default on all.
+    Makers run on the first ``maker_sessions``, by default on all. Sessions that the folder ``keep`` has are read from there,
+    others are written to it.
     """
     most = sessions if maker_sessions is None else maker_sessions
     calendar = settings.market_calendar().first_sessions(settings.start_date, sessions)
     workers = worker_count(len(calendar), processes)
     if workers == 1:
         for index, session in enumerate(calendar):
-            yield run_session(settings, session, index, taker_ppm, makers_too=index < most)
+            yield _kept_session(settings, session, index, tuple(taker_ppm), index < most, keep)
         return
     with process_pool(workers) as pool:
         waiting = [
-            pool.submit(run_session, settings, session, k, tuple(taker_ppm), makers_too=k < most)
+            pool.submit(_kept_session, settings, session, k, tuple(taker_ppm), k < most, keep)
             for k, session in enumerate(calendar)
         ]
         for future in waiting:
             yield future.result()
+
+
+def _kept_session(
+    settings: Settings, session: Session, index: int, taker_ppm: tuple[int, ...], makers_too: bool, keep: Path | None
+) -> SessionEdges:
+    if keep is None:
+        return run_session(settings, session, index, taker_ppm, makers_too=makers_too)
+    path = part_path(keep, settings, index, taker_ppm, makers_too=makers_too)
+    if not path.exists():
+        save_edges(run_session(settings, session, index, taker_ppm, makers_too=makers_too), path)
+    return load_edges(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,7 @@ def certify_n1(
     seed: int = CERTIFICATE_SEED,
     sessions: int = CERTIFICATE_SESSIONS,
     processes: int = 0,
+    keep: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Certificate:
     """Run the grids through the engine on sessions of the null world.
@@ -245,10 +248,12 @@ def certify_n1(
         have the same fees.
     sessions : int
         Whole sessions.
+    keep : Path, optional
+        Folder that sessions are kept in.
     """
     (fees,) = {(item.fees.taker_ppm, item.fees.maker_ppm) for item in settings.instruments}
     world = null_settings(settings, seed)
-    done = _gather(run_sessions(world, sessions, fees[:1], processes=processes), sessions, progress)
+    done = _gather(run_sessions(world, sessions, fees[:1], processes=processes, keep=keep), sessions, progress)
     spread = float(np.mean([one.spread for one in done]))
     rows = [_taker_row(done, fees[0], threshold, spread) for threshold in TAKER_THRESHOLDS]
     rows += [_maker_row(done, fees[1], rule, spread) for rule in MAKERS]
@@ -350,6 +355,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sessions", type=int)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--taker-ppm", type=int, nargs="+", default=TAKER_PPM, help="part of the grid, smallest first")
+    parser.add_argument(
+        "--keep", type=Path, help="folder to keep each session of the measurement in; run again to go on"
+    )
+    parser.add_argument("--processes", type=int, default=0, help="0: as many as there are cores and memory for")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     log = logging.getLogger(__name__)
@@ -381,7 +390,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.info("smallest fees at which nobody earns: taker %s ppm, maker %s ppm", choice.taker_ppm, choice.maker_ppm)
         return 0
     seed, sessions = given.seed or CERTIFICATE_SEED, given.sessions or CERTIFICATE_SESSIONS
-    certificate = certify_n1(settings, seed=seed, sessions=sessions, progress=say)
+    certificate = certify_n1(
+        settings, seed=seed, sessions=sessions, processes=given.processes, keep=given.keep, progress=say
+    )
     show(certificate.rows[: len(TAKER_THRESHOLDS)], certificate.taker_ppm[0])
     show(certificate.rows[len(TAKER_THRESHOLDS) :], certificate.maker_ppm[0])
     log.info("%s: %s", "valid" if certificate.valid else "NOT VALID", save_certificate(certificate))

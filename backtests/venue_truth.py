@@ -4,13 +4,14 @@ The same visitor trades the same sessions twice. *Inside*: its orders rest in th
 flow reacts to them as to anybody's (``marketdata.simulator.visits``). *Replayed*: the tape recorded without it goes through the
 engine and the simulated venue of every backtest, once a queue model. The visitor joins the touch with a post-only order at
 planned times, a side at a time, and cancels what has not filled after its patience. A *following* one cancels already when the
-touch of the others leaves its price. One that is *not counted* is matched like any order, but makers and takers choose rates
-and sizes as if its lots were not there. Decisions see the market and reach it with the same latencies in both.
+touch of the others leaves its price. One that is *not counted* is matched like any order, but the flow goes on as if it were
+not there: its lots count for nothing and its coming and going excite nobody. Decisions see the market and reach it with the
+same latencies in both.
 
 The two runs share seed, hidden state, news and activity but not the order of random draws, so they are compared in
-distribution: one difference a session and instrument, with a Student interval over them. A difference has two sources that all
-queue models share: what the flow does because of the order, and what the tape cannot show of an aggressor that would have gone
-on to meet it. A model by volume adds a third, the place in the queue.
+distribution: one difference a session and instrument, with a Student interval over them. All queue models share what the flow
+does because of the order; a model by volume adds the place in the queue. An aggressor that would have gone on to meet the order
+shows it on the tape, by what rests or trades behind (docs/decisions/0123).
 """
 
 from collections.abc import Callable, Sequence

@@ -20,13 +20,17 @@ from marketdata.simulator.parameters import (
     DEPTH_LEVELS,
     FAR_SHARE,
     IMPROVE_BID,
+    PICKED_RATE,
+    RACE_RATE,
     REDUCE_SHARE,
     SELL,
+    STALE_RATE,
 )
 from marketdata.simulator.tape import (
     Tape,
     add_order,
     cancel,
+    take_limit,
     take_market,
     write_row,
 )
@@ -155,6 +159,22 @@ def _pick_stale(book: OrderBookState, side: int, place: int) -> int:
 
 
 @njit(cache=True, forceinline=True)
+def _stale_place(counts: Int64, side: int, u: float) -> int:
+    """Return the place of the stale order whose owner pulls it first, from a number in (0, 1): the dearer the likelier.
+
+    Places count from the best price on, so the dear orders come first and those that the efficient price has passed next.
+    """
+    stale, passed, dear = counts[4 + side], counts[10 + side], counts[12 + side]
+    u *= RACE_RATE * dear + PICKED_RATE * passed + STALE_RATE * stale
+    if u < RACE_RATE * dear:
+        return min(dear - 1, int(u / RACE_RATE))
+    u -= RACE_RATE * dear
+    if u < PICKED_RATE * passed:
+        return min(passed - 1, int(u / PICKED_RATE))
+    return min(stale - 1, int((u - PICKED_RATE * passed) / STALE_RATE))
+
+
+@njit(cache=True, forceinline=True)
 def _pick_far(book: OrderBookState, side: int, first: int) -> int:
     """Return the id of an order at ``first`` levels from the best or, if there is none, next further out; 0: none."""
     top = best_bid(book) if side == 0 else best_ask(book)
@@ -213,11 +233,11 @@ def act(
         found = _pick_behind(book, side, int(uniform(state) * counts[2 + side]))
         return cancel(book, tape, n, ts, sequence, theirs(visit_of, found), False)
     if kind < PICK:
-        found = _pick_stale(book, side, int(uniform(state) * counts[4 + side]))
+        found = _pick_stale(book, side, _stale_place(counts, side, uniform(state)))
         return cancel(book, tape, n, ts, sequence, theirs(visit_of, found), False)
     if kind < FAR:
         lots = draw(state, flow.market_lots, flow.market_share)
-        return take_market(book, tape, n, ts, sequence, 1 - side, min(lots, counts[6 + side]))
+        return take_limit(book, tape, n, ts, sequence, 1 - side, lots, top)
     if kind < INFORMED:
         found = _pick_far(book, side, DEPTH_LEVELS + int(-15.0 * log(uniform(state))))
         return cancel(book, tape, n, ts, sequence, theirs(visit_of, found), False)

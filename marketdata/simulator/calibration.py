@@ -28,19 +28,21 @@ class StrengthLine:
 MEDIAN_SPREADS: Final = (2.0, 2.0, 3.0, 2.0, 3.0)
 """Price units, by character; the same at every pace."""
 CAPTURES: Final = (0.9935, 0.9952, 0.9918, 0.9952, 0.9920)
-"""By character: 20 sessions at strengths 0, 0.5, 1 and 2, 18,000 round trips each."""
+"""By character: 20 sessions at strengths 0, 0.5, 1 and 2, 18,000 round trips each, before the market ran hot and cold; 6,200
+round trips each since then agree within their errors."""
 PACES: Final = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Events of a session relative to 20,000 an hour."""
 STRENGTH_COSTS: Final = (
-    (2.250, 2.248, 2.983, 2.262, 2.983),
-    (2.083, 2.113, 2.789, 2.109, 2.810),
-    (1.877, 1.855, 2.495, 1.857, 2.515),
-    (1.652, 1.618, 2.230, 1.561, 2.256),
-    (1.430, 1.332, 2.221, 1.326, 2.038),
-    (1.156, 1.020, 1.870, 1.072, 2.034),
+    (2.172, 2.163, 2.938, 2.178, 2.856),
+    (1.982, 1.965, 2.713, 1.934, 2.663),
+    (1.747, 1.683, 2.398, 1.775, 2.473),
+    (1.507, 1.495, 2.217, 1.449, 2.145),
+    (1.278, 1.283, 2.051, 1.217, 1.946),
+    (1.177, 1.273, 1.946, 1.225, 1.680),
 )
-"""By pace and character, price units: strengths 0, 1 and 2 of the map before this one, seed 61003, 2,500 to 5,700 round trips
-each (1,400 at the fastest pace); standard errors are 0.02 up to a pace of 1, 0.03 for the wide spreads, 0.06 at 2, 0.12 at 4."""
+"""By pace and character, price units: the mean of ``capture * move - gross`` at strengths 0, 1 and 2 of the map before this one,
+seed 61003, 2,000 to 6,300 round trips each; standard errors are 0.02 to 0.03 up to a pace of 1, 0.05 and 0.07 for the wide
+spreads at 2, 0.08 and 0.12 at 4."""
 
 
 def strength_line(character: int, pace: float = 1.0) -> StrengthLine:

@@ -11,7 +11,7 @@ next step of the grid or the next event of a leading instrument.
 Everything the kernel calls is inlined by force: an event does less work than handing three tuples of arrays to a function.
 """
 
-from math import exp, log, sqrt
+from math import ceil, exp, floor, log, sqrt
 from typing import Final
 
 import numpy as np
@@ -53,9 +53,9 @@ from marketdata.simulator.parameters import (
     IMPROVE_BID,
     IMPROVE_RATE,
     LAST_ORDERS,
-    MARKETABLE_LIMIT_SHARE,
     MIDDLE_DECAY,
     PICKED_RATE,
+    RACE_RATE,
     RUN_OVER_CANCELS,
     SELL,
     SHORTAGE_BOOST,
@@ -73,8 +73,8 @@ from marketdata.simulator.tape import (
     TRUTH_EVERY,
     TRUTH_OTHERS,
     Tape,
+    take_limit,
     take_market,
-    take_touch,
 )
 from marketdata.simulator.visits import Visits, next_visit_s, note_fills, own_passed, uncount, visit_now, watch_touch
 
@@ -120,7 +120,7 @@ def _base_rates(
     """Fill the rates that do not decay, and count the stale orders: nearer to the efficient price than the band allows.
 
     ``counts`` holds, bids before asks, the orders at the best price, those behind it within the window, the stale ones, the lots
-    at the best price, and all orders.
+    at the best price, all orders, those that the efficient price has passed, and those dear to their owners.
     """
     act = flow.activity[step] * flow.pace * fit
     half = flow.half_spread[step]
@@ -136,11 +136,14 @@ def _base_rates(
         beyond = -away * (best - value)
         stale = 0
         passed = 0
+        dear = 0
         while beyond > STALE_BAND - half:
             orders = level_orders(book, side, price)
             stale += orders
             if beyond > 0.0:
                 passed += orders
+            if beyond > ARBITRAGE_UNITS:
+                dear += orders
             price += away
             beyond -= 1.0
         shortage = max(0.0, 1.0 - counts[6 + side] / TARGET_LOTS)
@@ -153,13 +156,15 @@ def _base_rates(
         rates[DEEP_CANCEL_BID + side] = DEEP_CANCEL_RATE * act * behind
         gap = -away * (value - best) - half
         rates[IMPROVE_BID + side] = IMPROVE_RATE if gap >= 1.0 else 0.0
-        rates[STALE + side] = STALE_RATE * stale + PICKED_RATE * passed
-        rates[PICK + side] = ARBITRAGE_RATE if -away * (best - value) > ARBITRAGE_UNITS else 0.0
+        rates[STALE + side] = STALE_RATE * stale + PICKED_RATE * passed + RACE_RATE * dear
+        rates[PICK + side] = ARBITRAGE_RATE if dear > 0 else 0.0
         rates[FAR + side] = FAR_CANCEL_RATE * act * max(0, counts[8 + side] - at_top - behind)
         if counts[8 + side] <= LAST_ORDERS:
             for kind in (CANCEL_BID, DEEP_CANCEL_BID, STALE, FAR):
                 rates[kind + side] = 0.0
         counts[4 + side] = stale
+        counts[10 + side] = passed
+        counts[12 + side] = dear
     rates[INFORMED] = abs(flow.informed[step])
     rates[RUN_OVER] = RUN_OVER_CANCELS * rates[INFORMED]
 
@@ -203,7 +208,7 @@ def run_flow(
     capacity = len(tape.ts_event) - 512
     order_capacity = len(tape.order_s)
     rates = np.zeros(PROCESSES)
-    counts = np.zeros(10, np.int64)
+    counts = np.zeros(14, np.int64)
     fast = np.zeros(HAWKES_TYPES)
     middle = np.zeros(2)
     slow = np.zeros(2)
@@ -275,7 +280,7 @@ def run_flow(
                 if n > before:
                     sequence += 1
                     last_ts = ts
-                    for k in range(HAWKES_TYPES):
+                    for k in range(HAWKES_TYPES if visits.is_counted[0] else 0):
                         fast[k] += excitation[k, kind]
                 continue
             if is_lead:
@@ -330,16 +335,18 @@ def run_flow(
             sign = 1.0 if side == 0 else -1.0
             value += sign * flow.impact_units * sqrt(float(lots)) / flow.mean_root_lots
             there = counts[7 - side]
-            # What its own move passes goes with it: nobody is left a quote that the order has just proved wrong.
+            # What its own move passes goes with it: nobody is left a quote that the order has just proved wrong, and a lot at
+            # least shows that it would have taken more. An order that ends just where the touch does would size itself by it.
             passed = _passed_lots(book, 1 - side, value)
             if visitor and not visits.is_counted[0]:
                 passed -= own_passed(visits, 1 - side, value)
-            u = uniform(state)
-            if u < MARKETABLE_LIMIT_SHARE and passed <= there:
-                n = take_touch(book, tape, n, ts, sequence, side, max(lots, passed))
+            if passed > 0:
+                lots = max(lots, passed + 1)
+            if uniform(state) < SWEEP_SHARE:
+                n = take_market(book, tape, n, ts, sequence, side, max(min(lots, 2 * there), min(lots, passed + 1)))
             else:
-                most = 2 * there if u > 1.0 - SWEEP_SHARE else there
-                n = take_market(book, tape, n, ts, sequence, side, max(min(lots, most), passed))
+                limit = ceil(value) - 1 if side == 0 else floor(value) + 1
+                n = take_limit(book, tape, n, ts, sequence, side, lots, limit)
             for k in range(HAWKES_TYPES):
                 fast[k] += excitation[k, kind]
             middle[side] += flow.middle_jump[0]

@@ -15,6 +15,8 @@ from marketdata.simulator.parameters import (
     EPISODE_PUSH_S,
     EPISODE_REST_S,
     EPISODES_PER_HOUR,
+    HEAT_HALF_LIFE_S,
+    HEAT_LOG_VARIANCE,
     MOOD_HALF_LIFE_S,
     MOOD_UNITS_PER_S,
     REGIME_ACTIVITY,
@@ -44,8 +46,10 @@ class Latent:
     ----------
     regime : int64 array, shape (G,)
         Index into ``REGIMES``.
+    heat : float64 array, shape (G,)
+        Clustering of activity and volatility within a regime, mean near 1.
     activity : float64 array, shape (G,)
-        Intraday curve times the regime's activity, mean near 1.
+        Intraday curve times the regime's activity and the heat, mean near 1.
     news_variance : float64 array, shape (G,)
         Relative variance of the news a step, mean near 1.
     common : float64 array, shape (G,)
@@ -55,6 +59,7 @@ class Latent:
     """
 
     regime: Int64
+    heat: Float64
     activity: Float64
     news_variance: Float64
     common: Float64
@@ -108,16 +113,25 @@ def _regime_path(rng: np.random.Generator, steps: int) -> Int64:
     return path
 
 
-def _mood_path(rng: np.random.Generator, steps: int) -> Float64:
-    """Return a stationary Ornstein-Uhlenbeck path with variance 1, drawn once a minute and joined by lines."""
-    minutes = int(steps * STEP_S / 60.0) + 2
-    keep = 0.5 ** (60.0 / MOOD_HALF_LIFE_S)
-    draws = rng.standard_normal(minutes)
-    values = np.empty(minutes)
+def _reverting_path(rng: np.random.Generator, steps: int, half_life_s: float, every_s: float = 60.0) -> Float64:
+    """Return a stationary Ornstein-Uhlenbeck path with variance 1, drawn every so often and joined by lines."""
+    knots = int(steps * STEP_S / every_s) + 2
+    keep = 0.5 ** (every_s / half_life_s)
+    draws = rng.standard_normal(knots)
+    values = np.empty(knots)
     values[0] = draws[0]
-    for k in range(1, minutes):
+    for k in range(1, knots):
         values[k] = keep * values[k - 1] + np.sqrt(1 - keep * keep) * draws[k]
-    return np.interp(np.arange(steps) * STEP_S, np.arange(minutes) * 60.0, values)
+    return np.interp(np.arange(steps) * STEP_S, np.arange(knots) * every_s, values)
+
+
+def _heat_path(rng: np.random.Generator, steps: int) -> Float64:
+    """Return the heat of the market a step: the exponential of several reverting paths, mean 1."""
+    log_heat = np.zeros(steps)
+    for half_life_s, variance in zip(HEAT_HALF_LIFE_S, HEAT_LOG_VARIANCE, strict=True):
+        path = _reverting_path(rng, steps, half_life_s, every_s=min(60.0, half_life_s / 9.0))
+        log_heat += np.sqrt(variance) * path - 0.5 * variance
+    return np.exp(log_heat)
 
 
 def draw_latent(simulator: SimulatorSettings, session: Session) -> Latent:
@@ -125,24 +139,31 @@ def draw_latent(simulator: SimulatorSettings, session: Session) -> Latent:
     steps = max(1, int((session.close_ns - session.open_ns) / NS_PER_S / STEP_S))
     regime = _regime_path(generator(simulator.seed, session.date, "regime"), steps)
     curve = intraday_curve(steps)
-    mood = _mood_path(generator(simulator.seed, session.date, "mood"), steps)
+    heat = _heat_path(generator(simulator.seed, session.date, "heat"), steps)
+    mood = _reverting_path(generator(simulator.seed, session.date, "mood"), steps, MOOD_HALF_LIFE_S)
     tied = simulator.world == "market"
-    slow = mood if tied else _mood_path(generator(simulator.seed, session.date, "slow mood"), steps)
+    other = generator(simulator.seed, session.date, "slow mood")
+    slow = mood if tied else _reverting_path(other, steps, MOOD_HALF_LIFE_S)
     return Latent(
         regime=regime,
-        activity=curve * np.array(REGIME_ACTIVITY)[regime],
-        news_variance=curve * np.array(REGIME_NEWS_VARIANCE)[regime],
+        heat=heat,
+        activity=curve * heat * np.array(REGIME_ACTIVITY)[regime],
+        news_variance=curve * heat * np.array(REGIME_NEWS_VARIANCE)[regime],
         common=generator(simulator.seed, session.date, "common news").standard_normal(steps),
         mood=np.zeros(steps) if simulator.world == "n1" else mood,
         slow_mood=slow,
     )
 
 
-def draw_episodes(rng: np.random.Generator, duration_s: float, pace: float, move_units: float) -> Episodes:
-    """Return an instrument's informed episodes: Poisson starts, but never one within another.
+def draw_episodes(
+    rng: np.random.Generator, heat: Float64, duration_s: float, pace: float, move_units: float
+) -> Episodes:
+    """Return an instrument's informed episodes: starts as likely as the market is hot, but never one within another.
 
     Parameters
     ----------
+    heat : float64 array, shape (G,)
+        Relative rate of starts a step.
     pace : float
         Activity relative to the default; a slower market has fewer episodes, a faster one no more of them.
     move_units : float
@@ -152,7 +173,14 @@ def draw_episodes(rng: np.random.Generator, duration_s: float, pace: float, move
     busy = 0.5 * (shortest + longest) + EPISODE_PUSH_S + EPISODE_REST_S
     gap = max(3_600.0 / (EPISODES_PER_HOUR * min(1.0, pace)) - busy, 1.0)
     starts, pushes, directions = [], [], []
-    now = 20.0 + rng.exponential(gap)
+    edges = np.arange(len(heat) + 1) * STEP_S
+    clock = np.concatenate([[0.0], np.cumsum(heat) * STEP_S])
+
+    def next_start(after: float) -> float:
+        due = float(np.interp(after, edges, clock)) + rng.exponential(gap)
+        return float(np.interp(due, clock, edges)) if due < clock[-1] else np.inf
+
+    now = next_start(20.0)
     while True:
         flow = rng.uniform(shortest, longest)
         if now + flow + EPISODE_PUSH_S + EPISODE_REST_S > duration_s:
@@ -160,7 +188,7 @@ def draw_episodes(rng: np.random.Generator, duration_s: float, pace: float, move
         starts.append(now)
         pushes.append(now + flow)
         directions.append(1 if rng.random() < 0.5 else -1)
-        now += flow + EPISODE_PUSH_S + EPISODE_REST_S + rng.exponential(gap)
+        now = next_start(now + flow + EPISODE_PUSH_S + EPISODE_REST_S)
     return Episodes(np.array(starts), np.array(pushes), np.array(directions, np.int64), move_units)
 
 

@@ -135,6 +135,11 @@ REGIME_NEWS_VARIANCE: Final = (0.6, 1.0, 2.2)
 REGIME_HALF_SPREAD: Final = (0.0, 0.0, 0.4)
 """Latent regimes shared by all instruments: mean stay, and what they do to activity, news variance and quoted half spread."""
 
+HEAT_HALF_LIFE_S: Final = (45.0, 900.0)
+HEAT_LOG_VARIANCE: Final = (0.35, 0.15)
+"""Heat of the market, shared by all instruments, mean 1: activity and news variance are multiplied by it, and informed episodes
+start the sooner. Its logarithm is a sum of Ornstein-Uhlenbeck processes with these half lives and variances."""
+
 EPISODES_PER_HOUR: Final = 36.0
 EPISODE_FLOW_S: Final = (18.0, 30.0)
 EPISODE_PUSH_S: Final = 3.0
@@ -244,14 +249,17 @@ IMPROVE_RATE: Final = 5.0
 STALE_BAND: Final = 0.35
 STALE_RATE: Final = 5.0
 PICKED_RATE: Final = 25.0
-ARBITRAGE_RATE: Final = 4.0
 ARBITRAGE_UNITS: Final = 0.2
+RACE_RATE: Final = 10_000.0
+ARBITRAGE_RATE: Final = 1_300.0
 """How quotes follow the efficient price, on the wall clock: makers fill an empty quote, cancel an order that has come nearer than
-the half spread less the band, cancel faster where the efficient price has passed it, and there others pick it off."""
+the half spread less the band, and cancel faster where the efficient price has passed it. An order that is dear to its owner,
+beyond the efficient price by the arbitrage units and more, is worth racing for: its owner pulls it within a tenth of a
+millisecond, unless an arbitrageur has been faster (about one race in eight for a single order, as before the race)."""
 RUN_OVER_CANCELS: Final = 0.5
 """Cancels a second on the side about to be run over, per informed market order a second."""
-MARKETABLE_LIMIT_SHARE: Final = 0.12
 SWEEP_SHARE: Final = 0.10
 REDUCE_SHARE: Final = 0.15
-"""Market orders that are limit orders at the touch, whose rest stays there; that may take up to twice the touch (others take no
-more than the touch, and all of them what the efficient price has passed); cancels at the best price that only reduce."""
+"""Of the uninformed market orders, those that go on through the touch, for up to twice its lots (the others are limit orders at
+the touch or at the last price that their own move of the efficient price has passed; what they find no lots for stays there);
+cancels at the best price that only reduce."""

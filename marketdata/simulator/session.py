@@ -205,6 +205,7 @@ def _run_instrument(
     pace = simulator.events_per_session / (EVENTS_PER_HOUR * duration_s / 3_600.0)
     episodes = draw_episodes(
         generator(simulator.seed, session.date, f"episodes/{item.symbol}"),
+        latent.heat,
         duration_s if simulator.world != "n1" else 0.0,
         pace,
         informed_move_units(item, simulator.signal, pace),

@@ -88,11 +88,14 @@ def take_market(book: OrderBookState, tape: Tape, n: int, ts: int, sequence: int
 
 
 @njit(cache=True, forceinline=True)
-def take_touch(book: OrderBookState, tape: Tape, n: int, ts: int, sequence: int, side: int, lots: int) -> int:
-    """Trade at the touch only; what is left rests there."""
+def take_limit(
+    book: OrderBookState, tape: Tape, n: int, ts: int, sequence: int, side: int, lots: int, limit: int
+) -> int:
+    """Trade at the touch and on to the limit, where that is further; what is left rests at the price reached."""
     if book.counters[LIVE + 1 - side] <= LAST_ORDERS:
         return n
-    price = best_ask(book) if side == 0 else best_bid(book)
+    touch = best_ask(book) if side == 0 else best_bid(book)
+    price = max(touch, limit) if side == 0 else min(touch, limit)
     status, order_id, left = submit_limit(book, side, price, lots, GTC)
     n = _write_fills(book, tape, n, ts, sequence, 1 - side)
     if status == RESTED:

@@ -60,8 +60,8 @@ class VisitPlan:
     reaction_ns : int, optional
         Where the visitor follows the touch: from a change of it at the exchange until the cancel arrives there. None: patient.
     is_counted : bool
-        Whether makers and takers count its lots at the touch when they choose what to do, as they do with anybody's. False takes
-        apart what the flow does because of an order from what matching alone does to it.
+        Whether the flow reacts to it as to anybody's: makers and takers count its lots at the touch, its arrival and its cancel
+        excite others. False takes apart what the flow does because of an order from what matching alone does to it.
     """
 
     look_ns: Int64

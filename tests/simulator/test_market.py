@@ -4,9 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from marketdata.clock import NS_PER_S, Session
-from marketdata.events import EXECUTE
+from marketdata.clock import NS_PER_MS, NS_PER_S, Session
+from marketdata.events import ADD, EXECUTE
 from marketdata.simulator.calibration import STRENGTH_MAP, informed_move_units
+from marketdata.simulator.latent import draw_episodes, draw_latent
 from marketdata.simulator.oracle import (
     measure_strength_map,
     net_spreads,
@@ -14,6 +15,7 @@ from marketdata.simulator.oracle import (
     quotes,
     quotes_at,
 )
+from marketdata.simulator.parameters import ARBITRAGE_UNITS, STEP_S
 from marketdata.simulator.session import SimulatedSession, simulate_session
 from marketdata.simulator.truth import efficient_price, oracle_edge
 from tests.simulator.worlds import SYMBOLS, hour, make_settings, mid_each_second, signature, simulate_many
@@ -64,11 +66,66 @@ def test_the_signature_plot_is_flat_up_to_half_an_hour(simulator: dict[str, obje
 
 
 def test_returns_have_fat_tails_and_volatility_clusters(null_worlds: Worlds) -> None:
-    moves = [np.diff(mid_each_second(world, "ALFA", session)[::60]) for session, world in null_worlds]
+    moves = [np.diff(mid_each_second(world, s, session)[::60]) for session, world in null_worlds for s in world.ticks]
     pooled = np.concatenate(moves)
-    assert np.mean(pooled**4) / np.mean(pooled**2) ** 2 > 3.3
-    assert np.mean([autocorrelation(np.abs(m), 1) for m in moves]) > 0.02
+    assert np.mean(pooled**4) / np.mean(pooled**2) ** 2 > 4.0
+    assert np.mean([autocorrelation(np.abs(m), 1) for m in moves]) > 0.07
     assert abs(np.mean([autocorrelation(m, 1) for m in moves])) < 0.1
+
+
+def test_the_market_runs_hot_and_cold_and_the_informed_with_it() -> None:
+    settings = make_settings(1)
+    sessions = settings.market_calendar().first_sessions(settings.start_date, 20)
+    heats = [draw_latent(settings.simulator, session).heat for session in sessions]
+    assert np.mean(heats) == pytest.approx(1.0, abs=0.06)
+    logs = [np.log(heat[::300]) for heat in heats]
+    assert 0.25 < np.mean([autocorrelation(own, 1) for own in logs]) < 0.65, "a minute knows of the one before"
+    hot = np.where(np.arange(len(heats[0])) % 6_000 < 3_000, 3.0, 0.2)
+    duration_s = len(hot) * STEP_S
+    starts = np.concatenate(
+        [draw_episodes(np.random.default_rng(k), hot, duration_s, 1.0, 1.0).start_s for k in range(20)]
+    )
+    in_hot = np.mean(hot[(starts / STEP_S).astype(int)] > 1.0)
+    assert in_hot > 0.75, "episodes come where it is hot, but for the time that each takes"
+    assert 20 * 36 * duration_s / 3_600 * 0.6 < len(starts) < 20 * 36 * duration_s / 3_600 * 1.4
+
+
+def test_a_quote_that_news_has_made_dear_is_gone_within_a_millisecond(null_worlds: Worlds) -> None:
+    dear, stays = 0, 0
+    for session, world in null_worlds:
+        for symbol in world.ticks:
+            ts, best = quotes(world.ticks[symbol])
+            when = np.arange(session.open_ns + 60 * NS_PER_S, session.close_ns, NS_PER_S)
+            value = efficient_price(world.truth, symbol, when)
+            now, later = (quotes_at(ts, best, when + wait) for wait in (0, NS_PER_MS))
+            for column, beyond in ((0, now[:, 0] - value), (2, value - now[:, 2])):
+                chosen = beyond > ARBITRAGE_UNITS + 0.02
+                dear += int(chosen.sum())
+                stays += int(np.sum(chosen & (later[:, column] == now[:, column])))
+    assert dear > 20, "whole seconds are when news has just come"
+    assert stays < 0.1 * dear
+
+
+def test_an_aggressor_that_empties_a_level_shows_that_it_would_have_taken_more(null_worlds: Worlds) -> None:
+    emptied, shown = 0, 0
+    for _, world in null_worlds[:2]:
+        ticks = world.ticks["ALFA"]
+        _, best = quotes(ticks)
+        traded = pl.col("action") == EXECUTE
+        groups = ticks.group_by("sequence", maintain_order=True).agg(
+            traded.any().alias("trades"),
+            pl.first("side"),
+            (pl.col("action") == ADD).any().alias("rests"),
+            pl.col("price_units").filter(traded).n_unique().alias("prices"),
+        )
+        at = np.flatnonzero(groups["trades"].to_numpy())
+        own = groups[at]
+        column = np.where(own["side"].to_numpy() > 0, 0, 2)
+        gone = best[at, column] != best[at - 1, column]
+        emptied += int(gone.sum())
+        shown += int((gone & (own["rests"] | (own["prices"] > 1)).to_numpy()).sum())
+    assert emptied > 1_000
+    assert shown > 0.9 * emptied, "but for those who wanted just what was there"
 
 
 def test_signs_have_memory_in_a_market_without_information(null_worlds: Worlds) -> None:
