@@ -1,5 +1,6 @@
 """What a night's features, labels and books say: information by fold, every form of the label, pictures of one session."""
 
+import hashlib
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -11,12 +12,11 @@ import numpy.typing as npt
 from backtests.report.record_features import BookPicture, ExplainedRow, FeatureReport, LabelFormRow
 from marketdata.partitions import PartitionMissing, PartitionQuarantined, load_partition
 from marketdata.paths import PartitionKey
+from orchestration.side_files import FEATURES
 from orchestration.stage import StageContext
 from orchestration.stages_dataset import load_dataset
 from orchestration.stages_models import load_points
 
-FEATURES: Final = "features.json"
-"""The feature report of a night, kept so that the page can be written again without making it again."""
 METHOD: Final = "by"
 """Columns of one row depend on each other in every way, so that only Benjamini-Yekutieli bounds the false ones."""
 POINTS: Final = 240
@@ -27,6 +27,8 @@ TIMED_ROWS: Final = 4_000
 class FeaturePages(msgspec.Struct, frozen=True):
     """All that the night's page shows of features, labels and books."""
 
+    made_of: str
+    """Hash of the table, the label and the code: pages of other ones are made anew."""
     information: FeatureReport
     label_forms: tuple[LabelFormRow, ...]
     pictures: tuple[BookPicture, ...]
@@ -42,10 +44,16 @@ def feature_pages(context: StageContext, *, again: bool = False, pictured: Seque
     pictured : sequence of str
         Symbols whose book is drawn; default: the first traded instrument with a book.
     """
+    from models.training import code_sha256
+
     path = context.root.night(context.day) / FEATURES
+    table, label = load_dataset(context), context.settings.label.model_dump_json()
+    made_of = hashlib.sha256(f"{table.content_hash()} {label} {code_sha256()}".encode()).hexdigest()
     if path.exists() and not again:
-        return msgspec.json.decode(path.read_bytes(), type=FeaturePages)
-    made = FeaturePages(information(context), label_forms(context), pictures(context, pictured))
+        kept = msgspec.json.decode(path.read_bytes(), type=FeaturePages)
+        if kept.made_of == made_of:
+            return kept
+    made = FeaturePages(made_of, information(context), label_forms(context), pictures(context, pictured))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_bytes(msgspec.json.encode(made))

@@ -8,10 +8,10 @@ from typing import Final
 
 from marketdata.partitions import MANIFEST_FILE
 from marketdata.paths import DataRoot
-from orchestration.side_files import CONTROL_WORLDS, COSTS, MLFLOW, RECORD, SUMMARY
+from orchestration.side_files import CONTROL_WORLDS, COSTS, FEATURES, MLFLOW, RECORD, SUMMARY
 from orchestration.stages_trading import PAPER_TIMING
 
-NOT_HASHED: Final = (CONTROL_WORLDS, COSTS, RECORD, SUMMARY, MLFLOW, PAPER_TIMING)
+NOT_HASHED: Final = (CONTROL_WORLDS, COSTS, FEATURES, RECORD, SUMMARY, MLFLOW, PAPER_TIMING)
 """Files of a night that hold run ids, wall times or registry versions."""
 
 

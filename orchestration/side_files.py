@@ -18,6 +18,8 @@ MLFLOW: Final = "mlflow.json"
 """Where the night's models are found in MLflow: run ids, never the same twice."""
 CONTROL_WORLDS: Final = "control_worlds.json"
 """The small worlds that the night ran: which ones depends on how many were run before."""
+FEATURES: Final = "features.json"
+"""The feature pages of a night, kept so that its page can be written again; measured times of features are among them."""
 COSTS: Final = "costs.json"
 """Wall times, memory and run ids: never the same twice, never hashed."""
 
