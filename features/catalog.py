@@ -1,12 +1,14 @@
 """The catalogue of features, written out: what each column is, in which unit, and how long it takes to be known."""
 
-from dataclasses import dataclass
-from typing import Final
+import re
+from dataclasses import replace
+from typing import Any, Final
 
 from features.aggressors import KIND_NAMES
 from features.assembler import RowAssembler
+from features.entry import CELLS, LEVELS, MIDDLE, FeatureEntry, forget_ns, span_name
 from features.signals.columns import SIGNAL_COLUMNS, SIGNALS
-from features.spec import CELLS, LEVELS, MIDDLE, FeatureSpec, forget_ns, span_name
+from features.spec import FeatureSpec
 from marketdata.clock import NS_PER_DAY
 from marketdata.settings import Settings
 
@@ -21,35 +23,53 @@ BMM_2015: Final = (
 LR_1991: Final = "Lee, Ready (1991). Inferring trade direction from intraday data. J. Finance 46(2)."
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureEntry:
-    """One column of the feature rows.
+_CORE_LAWS: Final[dict[str, dict[str, Any]]] = {
+    "spread_ticks": {"price_power": 1},
+    "spread_bps": {},
+    "depth_imbalance_level": {"mirror": "odd", "may_be_unknown": True},
+    "depth_imbalance_total": {"mirror": "odd"},
+    "weighted_mid_bps": {"mirror": "odd"},
+    "depth_relative": {},
+    "mid_return_bps": {"mirror": "odd"},
+    "ofi_best": {"mirror": "odd"},
+    "ofi_multi": {"mirror": "odd"},
+    "trade_imbalance": {"mirror": "odd"},
+    "trade_intensity": {},
+    "realised_vol_bps": {},
+    "bipower_share": {"may_be_unknown": True},
+    "toxicity": {"may_be_unknown": True},
+    "kyle_lambda": {"price_power": 1, "may_be_unknown": True},
+    "arrival_imbalance": {"mirror": "odd"},
+    "cancel_imbalance": {"mirror": "odd"},
+    "signed_volume": {"mirror": "odd"},
+    "momentum": {"mirror": "odd", "price_power": None},
+    "last_trade_sign": {"mirror": "odd"},
+    "mid_age": {},
+    "hawkes_s_buy": {"mirror": "hawkes_s_sell", "joins": "decays"},
+    "hawkes_s_sell": {"mirror": "hawkes_s_buy", "joins": "decays"},
+    "hawkes_s_mid_up": {"mirror": "hawkes_s_mid_down", "joins": "decays"},
+    "hawkes_s_mid_down": {"mirror": "hawkes_s_mid_up", "joins": "decays"},
+    "time_of_day": {},
+    "time_of_day_sin": {},
+    "time_of_day_cos": {},
+}
+"""How the core's formulas scale, mirror and join; a missing word is the entry's default."""
+_SUFFIX: Final = re.compile(r"_(\d+(ns|us|ms|s|h)?)$")
 
-    Attributes
-    ----------
-    name : str
-        Column name.
-    unit : str
-        Unit of its values; ``1`` for pure numbers.
-    formula : str
-        What it is.
-    reference : str
-        Where it comes from; empty for the plain ones.
-    warmup_ns : int
-        How long after the start, or after a gap, it stays NaN at least.
-    memory_ns : int
-        How far back its value reaches.
-    needs_book : bool
-        Whether it is NaN on an instrument without a book.
-    """
 
-    name: str
-    unit: str
-    formula: str
-    reference: str
-    warmup_ns: int
-    memory_ns: int
-    needs_book: bool
+def _with_laws(entry: FeatureEntry) -> FeatureEntry:
+    """Return a core entry with the laws of its formula."""
+    stem = _SUFFIX.sub("", entry.name)
+    key = "depth_imbalance_level" if stem.startswith("depth_imbalance_l") else stem
+    laws = dict(_CORE_LAWS[key])
+    if laws.get("mirror", "").startswith("hawkes"):
+        laws["mirror"] += entry.name[len(stem) :]
+        key = "hawkes_s"
+    if key.startswith("time_of_day"):
+        key = "time_of_day"
+    if key == "depth_imbalance_level" and entry.name.endswith("_l1"):
+        laws["may_be_unknown"] = False
+    return replace(entry, key=key, **laws)
 
 
 def catalogue(spec: FeatureSpec) -> tuple[FeatureEntry, ...]:
@@ -61,7 +81,7 @@ def catalogue(spec: FeatureSpec) -> tuple[FeatureEntry, ...]:
         entries.append(_instant("time_of_day", "1", share, needs_book=False))
         entries.append(_instant("time_of_day_sin", "1", f"sin 2πu, u: {share}", needs_book=False))
         entries.append(_instant("time_of_day_cos", "1", f"cos 2πu, u: {share}", needs_book=False))
-    return tuple(entries)
+    return (*(_with_laws(entry) for entry in entries), *spec.further)
 
 
 def dataset_catalogue(settings: Settings) -> tuple[FeatureEntry, ...]:

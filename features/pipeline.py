@@ -11,9 +11,9 @@ from features.rows import KEY_COLUMNS, FeatureRows
 from features.spec import FeatureSpec
 from features.state import S_COUNTER, FeatureState, Plan, copy_state, empty_state, grow_ring
 from marketdata.clock import Session
-from marketdata.events import EventArray
+from marketdata.events import EXECUTE, HIDDEN, TRADE, EventArray
 from marketdata.instruments import BookKind, Instrument
-from marketdata.settings import SamplingSettings, Settings
+from marketdata.settings import SAMPLING_CLOCKS, SamplingSettings, Settings
 
 __all__ = ["FeaturePipeline", "copy_state", "feature_spec", "rows_of_session", "session_pipeline"]
 
@@ -22,8 +22,9 @@ __all__ = ["FeaturePipeline", "copy_state", "feature_spec", "rows_of_session", "
 class FeaturePipeline:
     """The raw features of one instrument in one session: a frozen description with ``init`` and ``step``.
 
-    A row is taken at the end of an event group, once ``sampling.every_events`` events (snapshot rows apart) have
-    passed since the row before, at a time in ``[session_open_ns, session_close_ns)``, and only where the book is
+    A row is taken at the end of an event group, once enough of the sampling clock has passed since the row before
+    (``sampling.every_events`` events, snapshot rows apart; aggressors; a new cell of the time grid; lots executed), at
+    a time in ``[session_open_ns, session_close_ns)``, and only where the book is
     two-sided, not crossed and trading. An instrument without a book gives rows on executions, with NaN in the book
     columns, 0 in the quote keys and the last execution's price in the mid's place. Events outside the session move the
     state but give no row.
@@ -71,7 +72,9 @@ class FeaturePipeline:
         return Plan(
             windows=np.array(self.sampling.windows_ns, np.int64),
             decays=np.array(self.sampling.decays_per_s, np.float64),
-            every=self.sampling.every_events,
+            first=self.spec.first_columns,
+            clock=SAMPLING_CLOCKS.index(self.sampling.clock),
+            every=self.sampling.every,
             open_ns=self.session_open_ns,
             close_ns=self.session_close_ns,
             tick_units=self.instrument.tick_units,
@@ -81,7 +84,8 @@ class FeaturePipeline:
 
     def init(self) -> FeatureState:
         """Return the state before the first event."""
-        return empty_state(len(self.sampling.windows_ns), len(self.sampling.decays_per_s))
+        is_core = not self.spec.families
+        return empty_state(len(self.sampling.windows_ns), len(self.sampling.decays_per_s), is_core=is_core)
 
     def step(self, state: FeatureState, batch: EventArray) -> tuple[FeatureState, FeatureRows]:
         """Fold a batch of events and return the new state with the rows sampled on the way.
@@ -102,7 +106,7 @@ class FeaturePipeline:
         """
         if not (batch.flags.writeable and batch.flags.c_contiguous):
             batch = batch.copy()
-        most = (int(state.at[S_COUNTER]) + len(batch)) // self.sampling.every_events
+        most = self._most_rows(int(state.at[S_COUNTER]), batch)
         keys = np.empty((most, len(KEY_COLUMNS)), np.int64)
         values = np.empty((most, len(self.columns)), np.float64)
         status, consumed, rows = fold_events(self._plan, state, batch, 0, keys, values, 0)
@@ -110,6 +114,17 @@ class FeaturePipeline:
             state = grow_ring(state)
             status, consumed, rows = fold_events(self._plan, state, batch, consumed, keys, values, rows)
         return state, FeatureRows(keys[:rows], values[:rows], self.columns)
+
+    def _most_rows(self, counter: int, batch: EventArray) -> int:
+        """Return how many rows a batch can give at most."""
+        clock, every = self.sampling.clock, self.sampling.every
+        if not len(batch) or clock in ("events", "trades"):
+            passed = counter + len(batch)
+        elif clock == "time":
+            passed = int(batch["ts_recv"].max()) - int(batch["ts_recv"].min()) + 2 * every
+        else:
+            passed = counter + int(batch["size_lots"][np.isin(batch["action"], (EXECUTE, HIDDEN, TRADE))].sum())
+        return min(passed // every, len(batch))
 
 
 def feature_spec(settings: Settings) -> FeatureSpec:

@@ -1,43 +1,23 @@
 """The specification of the raw features: names in kernel order, memory, and the hash that stands for them."""
 
 import hashlib
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from features.aggressors import KIND_NAMES
-from marketdata.clock import NS_PER_HOUR, NS_PER_MS, NS_PER_S, NS_PER_US
+from features.entry import CELLS, DEEP, FORGOTTEN, LEVELS, MIDDLE, FeatureEntry, forget_ns, span_name
+from features.families import FAMILIES, chosen_families
 from marketdata.settings import SamplingSettings
 
-SPEC_VERSION: Final = 1
+__all__ = ["CELLS", "DEEP", "FORGOTTEN", "LEVELS", "MIDDLE", "SPEC_VERSION", "FeatureSpec", "forget_ns", "span_name"]
+
+SPEC_VERSION: Final = 2
 """Goes up whenever a formula of the kernel changes: old bundles then refuse the new rows."""
-
-LEVELS: Final = 5
-"""Book levels a side that features look at."""
-
-CELLS: Final = 24
-"""Cells of the fixed time grid inside each window (realised volatility, Kyle's lambda, toxicity)."""
-
-MIDDLE: Final = 1
-"""Index of the window that features of the middle scale use: the second."""
-
-FORGOTTEN: Final = 1e-3
-"""An exponentially decayed count is warm, and forgotten, at the lag where the weight is below this."""
-
-
-def span_name(ns: int) -> str:
-    """Return a short name of a span: ``1s``, ``250ms``, ``24h``."""
-    for unit, suffix in ((NS_PER_HOUR, "h"), (NS_PER_S, "s"), (NS_PER_MS, "ms"), (NS_PER_US, "us")):
-        if ns % unit == 0:
-            return f"{ns // unit}{suffix}"
-    return f"{ns}ns"
-
-
-def forget_ns(decay_per_s: float) -> int:
-    """Return the lag at which an exponential weight falls below :data:`FORGOTTEN`."""
-    return math.ceil(-math.log(FORGOTTEN) / decay_per_s * NS_PER_S)
 
 
 @dataclass(frozen=True)
@@ -47,7 +27,7 @@ class FeatureSpec:
     Raises
     ------
     ValueError
-        If there are not two windows or more, positive and strictly ascending, or a decay is not positive.
+        If there are not two windows or more, positive and strictly ascending, a decay is not positive, or a family is unknown.
     """
 
     sampling: SamplingSettings
@@ -57,6 +37,7 @@ class FeatureSpec:
         windows = self.sampling.windows_ns
         if len(windows) < 2 or windows[0] < CELLS or any(b <= a for a, b in pairwise(windows)):
             raise ValueError(f"windows_ns must be two or more, positive and strictly ascending, not {windows}")
+        chosen_families(self.sampling.families)
         if not self.sampling.decays_per_s or min(self.sampling.decays_per_s) <= 0:
             raise ValueError(f"decays_per_s must be positive, not {self.sampling.decays_per_s}")
 
@@ -76,13 +57,31 @@ class FeatureSpec:
         names += [f"hawkes_s_{kind}_{k}" for kind in KIND_NAMES for k in range(len(self.sampling.decays_per_s))]
         if self.time_of_day:
             names += ["time_of_day", "time_of_day_sin", "time_of_day_cos"]
-        return tuple(names)
+        return (*names, *(entry.name for entry in self.further))
+
+    @cached_property
+    def families(self) -> tuple[str, ...]:
+        """Names of the families beside the core, in the order of their columns."""
+        return chosen_families(self.sampling.families)
+
+    @cached_property
+    def further(self) -> tuple[FeatureEntry, ...]:
+        """Catalogue entries of the families beside the core, in column order."""
+        return tuple(entry for name in self.families for entry in FAMILIES[name](self.sampling))
+
+    @cached_property
+    def first_columns(self) -> npt.NDArray[np.int64]:
+        """First column of each family of ``FAMILIES``, -1 where it is switched off; int64 of shape (families,)."""
+        names = [entry.family for entry in self.further]
+        core = len(self.columns) - len(names)
+        return np.array([core + names.index(name) if name in names else -1 for name in FAMILIES], np.int64)
 
     @cached_property
     def memory_ns(self) -> int:
-        """How far back any raw feature reaches: the longest window and one grid cell, or the slowest decay."""
+        """How far back any raw feature reaches: the longest window and one grid cell, or the slowest decay, or a family's."""
         longest = self.sampling.windows_ns[-1]
-        return max(longest + longest // CELLS + 1, max(forget_ns(decay) for decay in self.sampling.decays_per_s))
+        core = max(longest + longest // CELLS + 1, max(forget_ns(decay) for decay in self.sampling.decays_per_s))
+        return max(core, *(entry.memory_ns for entry in self.further)) if self.further else core
 
     @cached_property
     def fingerprint(self) -> str:
@@ -91,10 +90,12 @@ class FeatureSpec:
         parts = (
             SPEC_VERSION,
             self.columns,
-            sampling.every_events,
+            sampling.clock,
+            sampling.every,
             sampling.windows_ns,
             sampling.decays_per_s,
             LEVELS,
+            DEEP,
             CELLS,
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()

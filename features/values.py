@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from features.aggressors import KIND_MID_UP
-from features.spec import CELLS, FORGOTTEN, LEVELS, MIDDLE
+from features.entry import CELLS, FORGOTTEN, LEVELS, MIDDLE
 from features.state import (
     C_ARRIVE,
     C_BUY_LOTS,

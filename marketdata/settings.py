@@ -50,15 +50,33 @@ class SimulatorSettings(_Section):
     transfers: int = Field(default=100, ge=1)
 
 
-class SamplingSettings(_Section):
-    """When a feature row is taken: after every ``every_events`` events, at the end of the event group."""
+SAMPLING_CLOCKS = ("events", "trades", "time", "volume")
+"""What passes between two feature rows."""
 
+
+class SamplingSettings(_Section):
+    """When a feature row is taken: once so much of the clock has passed since the row before, at the end of an event group.
+
+    The clock counts events, aggressors (executions of one exchange time and side), time on a fixed grid, or lots traded.
+    """
+
+    clock: Literal["events", "trades", "time", "volume"] = "events"
     every_events: int = Field(default=50, ge=1)
+    every_trades: int = Field(default=5, ge=1)
+    every_ns: int = Field(default=1 * NS_PER_S, ge=1)
+    every_lots: int = Field(default=100, ge=1)
+    families: tuple[str, ...] = ("core",)
+    """Families of raw features; ``core`` is always among them, ``all`` stands for every one (``flowsense features list``)."""
     max_rows: int = Field(default=20_000, ge=1)
     windows_ns: tuple[int, ...] = (1 * NS_PER_S, 10 * NS_PER_S, 60 * NS_PER_S)
     decays_per_s: tuple[float, ...] = (10.0, 1.0, 0.1)
     warmup_sessions: int = Field(default=0, ge=0)
     """Earlier sessions replayed before a partition so that its rows start warm (round-the-clock markets)."""
+
+    @property
+    def every(self) -> int:
+        """How much of the chosen clock passes between rows: events, aggressors, ns or lots."""
+        return (self.every_events, self.every_trades, self.every_ns, self.every_lots)[SAMPLING_CLOCKS.index(self.clock)]
 
 
 class LabelSettings(_Section):

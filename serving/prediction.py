@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,6 @@ from features.assembler import RowAssembler
 from features.catalog import catalogue
 from marketdata.settings import Settings
 from models.bundle import Bundle, BundlePredictor
-
-DEEPER_LEVELS: Final = {"depth_imbalance_l2", "depth_imbalance_l3"}
-"""Features of the book at the moment that a thin book does not have."""
 
 
 class InvalidRows(ValueError):
@@ -53,7 +50,8 @@ class RowForecaster:
         manifest = bundle.manifest
         ids = dict(zip(manifest.symbols, manifest.instrument_ids, strict=True))
         self._ids = {item.symbol: ids[item.symbol] for item in settings.instruments if item.symbol in ids}
-        needed = {entry.name for entry in catalogue(assembler.spec) if entry.memory_ns == 0} - DEEPER_LEVELS
+        entries = catalogue(assembler.spec)
+        needed = {entry.name for entry in entries if entry.memory_ns == 0 and not entry.may_be_unknown}
         self.may_be_null = tuple(name for name in self._columns if name not in needed)
         self._needed = np.array([name in needed for name in self._columns])
         self._lock = threading.Lock()
