@@ -43,7 +43,9 @@ def screen_model(
     -------
     dict
         Plain data: night, model, counts of trials, every set with its results, the probability of overfitting and deflated
-        Sharpe ratio of the choice, the screen's bias, and time taken.
+        Sharpe ratio of the choice, the screen's bias, and time taken. ``dsr`` takes V[SR] over the sets, as the paper has it:
+        where sets differ in earnest, in skill and not by luck, that bar is too high. ``dsr_sampling`` takes the sampling
+        variance of one Sharpe ratio, which is what worthless sets would differ by.
 
     Raises
     ------
@@ -86,6 +88,7 @@ def screen_model(
     moving = found.sharpe[found.pnl.std(axis=0) > 0]
     variance = float(moving.var(ddof=1)) if len(moving) > 1 else 0.0
     ratio = sharpe(found.pnl[:, best], period_ns=found.clock.period_ns, periods_per_year=1.0)
+    moments = (ratio.ratio, ratio.intervals, ratio.skewness, ratio.kurtosis)
     bias = screen_bias(settings, found, days, spread_places(found.net.tolist(), verify), progress=progress)
     columns = {
         "net_pnl": found.net,
@@ -115,9 +118,8 @@ def screen_model(
             "sharpe": ratio.ratio,
             "sharpe_error": ratio.error,
             "sharpe_period_s": found.clock.period_ns / 1e9,
-            "dsr": deflated_sharpe(
-                ratio.ratio, ratio.intervals, ratio.skewness, ratio.kurtosis, trials=count, variance=variance
-            ),
+            "dsr": deflated_sharpe(*moments, trials=count, variance=variance),
+            "dsr_sampling": deflated_sharpe(*moments, trials=count, variance=ratio.error**2),
             "pbo": asdict(overfitting_probability(found.pnl)),
             "results": rows,
             "bias": {**asdict(bias), "rows": [{**asdict(r), "parameters": r.parameters.to_dict()} for r in bias.rows]},

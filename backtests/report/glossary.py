@@ -29,7 +29,8 @@ GLOSSARY: Final[dict[str, str]] = {
     ),
     "PSR": "Probability that the true Sharpe ratio is above zero, given the returns' skewness and kurtosis.",
     "DSR": (
-        "Deflated Sharpe ratio: the same probability against the best Sharpe ratio that so many trials give by luck."
+        "Deflated Sharpe ratio: the same probability against the best Sharpe ratio that so many trials give by luck. Trials that "
+        "differ in earnest count as luck there, so with models of unlike skill it is low for the best of them as well."
     ),
     "trials": (
         "Distinct configurations that were ever tried on this root, counted in an append-only ledger before each fit."

@@ -42,7 +42,10 @@ def screen_study_page(made: Mapping[str, Any]) -> str:
                 f"± {numbers.decimal(made['sharpe_error'], 3)} per {made['sharpe_period_s']:g} s",
             ),
             tile(
-                "deflated", numbers.probability(made["dsr"]), f"bar {numbers.decimal(made['best_worthless_sharpe'], 3)}"
+                "deflated",
+                numbers.probability(made["dsr"]),
+                f"bar {numbers.decimal(made['best_worthless_sharpe'], 3)} if sets differ by luck alone; by their sampling "
+                f"error {numbers.probability(made['dsr_sampling'])}",
             ),
             tile("trials", numbers.integer(made["trials"]), f"{made['trials_added']:,} added by this screen"),
             tile("PBO", numbers.probability(made["pbo"]["probability"]), escape(made["pbo"]["note"])),

@@ -83,7 +83,7 @@ def screen(
     out.print(
         f"{made['trials_added']:,} trials added, N is {made['trials']:,}: the best of that many worthless ones is expected to "
         f"show a Sharpe ratio of {_number(made['best_worthless_sharpe'])}; this one's is {_number(made['sharpe'])}, deflated "
-        f"{_number(made['dsr'])}",
+        f"{_number(made['dsr'])} (by sampling error alone {_number(made['dsr_sampling'])})",
         markup=False,
     )
     out.print(f"probability of overfitting {_number(pbo['probability'])} ({pbo['note']})", markup=False)

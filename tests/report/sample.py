@@ -33,6 +33,7 @@ from backtests.report.record import (
     Timing,
 )
 from marketdata.clock import NS_PER_MINUTE, Calendar
+from tests.report import sample_evidence
 
 SYMBOLS = ("ALFA", "BRAVO", "CHARLIE", "DELTA", "ECHO")
 CANDIDATES = ("linear", "hawkes", "hmm", "transformer", "gnn")
@@ -99,6 +100,9 @@ def promoted_night() -> NightRecord:
             round_trips=tuple(float(v) for v in trips.round(2)),
             capital=100_000.0,
         ),
+        statistics=sample_evidence.statistics(CANDIDATES, BASELINES),
+        execution=sample_evidence.execution("transformer"),
+        surfaces=sample_evidence.surfaces("transformer"),
         band=(
             BandRow(
                 queue_model="risk averse",

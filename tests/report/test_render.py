@@ -80,7 +80,7 @@ def test_baselines_stand_in_a_body_of_their_own_after_the_candidates() -> None:
 
 def test_null_and_planted_worlds_stand_in_one_table() -> None:
     page = night_page(promoted_night())
-    part = page[page.index('id="controls"') : page.index('id="pnl"')]
+    part = page[page.index('id="controls"') : page.index('id="statistics"')]
     assert part.count("<table") == 1
     assert "#g-n0" in part
     assert "#g-planted" in part
