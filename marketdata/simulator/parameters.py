@@ -255,7 +255,7 @@ ARBITRAGE_RATE: Final = 1_300.0
 """How quotes follow the efficient price, on the wall clock: makers fill an empty quote, cancel an order that has come nearer than
 the half spread less the band, and cancel faster where the efficient price has passed it. An order that is dear to its owner,
 beyond the efficient price by the arbitrage units and more, is worth racing for: its owner pulls it within a tenth of a
-millisecond, unless an arbitrageur has been faster (about one race in eight for a single order, as before the race)."""
+millisecond, unless an arbitrageur has been faster (one race in nine for an order alone)."""
 RUN_OVER_CANCELS: Final = 0.5
 """Cancels a second on the side about to be run over, per informed market order a second."""
 SWEEP_SHARE: Final = 0.10
