@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from features.entry import LEVELS
 from features.order_flow import BIN_NS, Explained, bin_flows, group_flows, impact_regressions, integrated_weights
-from features.spec import LEVELS
 from marketdata.book import empty_book, fold_best
 from marketdata.clock import Session
 from marketdata.events import EventArray

@@ -26,7 +26,7 @@ from features.information import (
 )
 
 if TYPE_CHECKING:  # the catalogue brings the kernels with it, and whoever only reads a report needs none
-    from features.catalog import FeatureEntry
+    from features.entry import FeatureEntry
 
 LINKED: Final = 0.7
 """Mean absolute rank correlation at which columns belong to one cluster."""

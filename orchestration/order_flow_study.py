@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from features.entry import LEVELS
 from features.order_flow import Explained
-from features.spec import LEVELS
 
 
 def study_lines(folder: Path, seed: int = 0) -> Iterator[str]:

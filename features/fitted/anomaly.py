@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from features.catalog import FeatureEntry
 from features.dataset import Dataset
+from features.entry import FeatureEntry
 from features.fitted.family import Arrays, RowBatch
 from features.fitted.params import FitWindow, params_hash
 from features.signals.columns import SIGNAL_COLUMNS

@@ -3,13 +3,13 @@
 from typing import Final
 
 from features.aggressors import KIND_NAMES
-from features.catalog import BMM_2015, FeatureEntry
+from features.catalog import BMM_2015
+from features.entry import FeatureEntry, forget_ns
 from features.fitted.anomaly import Anomaly
 from features.fitted.family import FittedFeature
 from features.fitted.integrated_ofi import IntegratedOfi
 from features.fitted.microprice import MicroPrice
 from features.fitted.volume_curve import VolumeCurve
-from features.spec import forget_ns
 from marketdata.settings import Settings
 
 FITTED: Final[dict[str, FittedFeature]] = {

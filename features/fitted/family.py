@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from features.catalog import FeatureEntry
 from features.dataset import Dataset
+from features.entry import FeatureEntry
 from features.fitted.params import FitWindow
 
 Arrays = dict[str, npt.NDArray[Any]]

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from features.catalog import CCZ_2023, FeatureEntry
+from features.catalog import CCZ_2023
 from features.dataset import Dataset
+from features.entry import FeatureEntry, span_name
 from features.fitted.family import Arrays, RowBatch
 from features.fitted.params import FitWindow, params_hash
-from features.spec import span_name
 
 Float64 = npt.NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from features.dataset import Dataset
-from features.spec import LEVELS
+from features.entry import LEVELS
 from marketdata.settings import Settings
 from tests.models.rows import COLUMNS, small_dataset, small_settings
 

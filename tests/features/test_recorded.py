@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from features.entry import LEVELS
 from features.microprice_study import FAIR_PRICES, microprice_study
 from features.order_flow import (
     MEASURES,
@@ -20,7 +21,6 @@ from features.order_flow import (
     shuffled,
 )
 from features.pipeline import FeaturePipeline
-from features.spec import LEVELS
 from features.state import C_BUY_LOTS, C_OFI, C_SELL_LOTS
 from marketdata.clock import Session
 from marketdata.events import EventArray
