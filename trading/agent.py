@@ -417,14 +417,14 @@ def agent_control(
         out[k].flag = before
     elif kind == _LIMIT:
         for s in range(len(agent.inst)):
-            if slot < 0 or s == slot:
+            if s == slot or said.instrument_id < 0:
                 agent.inst[s, I_MAX_POSITION] = value
     elif kind == _FLATTEN:
         g[G_FLATTEN] |= FLATTEN_ASKED
     elif kind in (_SIZE, _ANOMALY):
         column = I_SIZE_PPM if kind == _SIZE else I_ANOMALY_PPM
         for s in range(len(agent.inst)):
-            if slot < 0 or s == slot:
+            if s == slot or said.instrument_id < 0:
                 agent.inst[s, column] = min(max(value, 0), MILLION) if kind == _SIZE else value
     elif kind == _HEARTBEAT:
         g[G_HEARD_NS] = now

@@ -13,7 +13,8 @@ would make quotes lean ever more with the day's length, so the horizon is how lo
 form). ``v`` is the agent's own running estimate, or a fixed one.
 
 A side is quoted as far as the inventory limit allows, its order is left alone until it is off its price by ``requote`` ticks
-(a new order joins the end of a queue), and the cancel's answer is awaited before a new order of the side.
+(a new order joins the end of a queue), and the cancel's answer is awaited before a new order of either side. What was refused (a
+halt, a quote that moved, a limit) is sent again when the best quotes change, or after a second.
 
 Not modelled: that fills come faster at some prices than the exponential says, and that they come when the price is about to move;
 both are in the venue, not in the quotes.
@@ -55,9 +56,11 @@ from trading.strategies.interface import (
     V_POSITION,
     V_SELL_WORKING,
     V_TICK,
+    V_TIMER_NS,
     V_VARIANCE,
     WAKE_FORECAST,
     WAKE_RESPONSE,
+    WAKE_TIMER,
     WAKE_TOP,
     Floats,
     Ints,
@@ -76,6 +79,14 @@ A_VARIANCE: Final = 2
 A_FORECAST_SHARE: Final = 3
 
 VARIANCE_ONE: Final = 65_536.0
+
+M_SENT: Final = 0
+M_POSITION: Final = 1
+M_RETRY: Final = 2
+M_WIDTH: Final = 3
+"""Memory of a side: when its latest order was sent (0: it was cancelled by us, or known to be refused), the position then, and
+until when an order that was refused is not sent again."""
+RETRY_NS: Final = 1_000_000_000
 
 
 @njit(cache=True)
@@ -101,6 +112,14 @@ def quote_offsets(
     """
     risk = aversion * variance * seconds
     return edge - position * risk, 0.5 * risk + log1p(aversion / decay) / aversion
+
+
+@njit(cache=True)
+def _is_clear(view: Ints, side: int, price: int) -> bool:
+    """Return whether an order would not meet an own one: none of the other side is leaving, and none stands at its price."""
+    if side > 0:
+        return view[V_SELL_WORKING] == 0 or (view[V_OWN_ASK_ID] > 0 and price < view[V_OWN_ASK])
+    return view[V_BUY_WORKING] == 0 or (view[V_OWN_BID_ID] > 0 and price > view[V_OWN_BID])
 
 
 @cfunc(DECIDE_SIGNATURE, cache=True)
@@ -135,6 +154,7 @@ def decide_market_maker(
         sell_at = max(tick * (whole + ceil(odd + offset + half)), bid + tick)
     rows = 0
     for side in (1, -1):
+        mine = 0 if side > 0 else M_WIDTH
         own_id = view[V_OWN_BID_ID] if side > 0 else view[V_OWN_ASK_ID]
         own = view[V_OWN_BID] if side > 0 else view[V_OWN_ASK]
         working = view[V_BUY_WORKING] if side > 0 else view[V_SELL_WORKING]
@@ -148,7 +168,17 @@ def decide_market_maker(
                 out[rows, O_CANCEL] = 1
                 out[rows, O_ID] = own_id
                 rows += 1
-        elif working == 0 and wanted:
+                memory[mine + M_SENT] = 0
+        elif working == 0 and wanted and _is_clear(view, side, price):
+            if memory[mine + M_SENT] > 0 and memory[mine + M_POSITION] == position:
+                memory[mine + M_RETRY] = memory[mine + M_SENT] + RETRY_NS
+                memory[mine + M_SENT] = 0
+            if now < memory[mine + M_RETRY] and wake & WAKE_TOP == 0:
+                if view[V_TIMER_NS] == 0 or memory[mine + M_RETRY] < view[V_TIMER_NS]:
+                    view[V_TIMER_NS] = memory[mine + M_RETRY]
+                continue
+            memory[mine + M_SENT] = now
+            memory[mine + M_POSITION] = position
             out[rows, O_CANCEL] = 0
             out[rows, O_SIDE] = side
             out[rows, O_TIF] = POST_ONLY
@@ -197,5 +227,5 @@ def market_maker(
     """
     ints = (lots, max_position, last_entry_ns, horizon_ns, requote_ticks, forecast_age_ns)
     floats = (risk_aversion, fill_decay, volatility * volatility, forecast_share)
-    mask = WAKE_TOP | WAKE_RESPONSE | (WAKE_FORECAST if forecast_share != 0 else 0)
+    mask = WAKE_TOP | WAKE_TIMER | WAKE_RESPONSE | (WAKE_FORECAST if forecast_share != 0 else 0)
     return Strategy("market_maker", decide_market_maker, mask, ints, floats, tracks_top=volatility == 0.0)
