@@ -29,6 +29,7 @@ Path = dict[str, tuple[npt.NDArray[np.int64], Float64]]
 YEAR_DAYS = 365.0
 _ORDER = ("ts_known", "symbol", "expiry_ns", "is_call", "strike", "contract")
 _COLUMNS = ("strike", "iv", "delta", "open_interest", "interest_before", "volume", "volume_usd", "underlying", "days")
+_FLAGS = ("is_call", "is_unusual", "is_known")
 
 
 def options_signals(history: Sequence[pl.DataFrame], settings: Settings, session: Session) -> pl.DataFrame:
@@ -71,11 +72,18 @@ def options_signals(history: Sequence[pl.DataFrame], settings: Settings, session
         str(symbol): (part.get_column("ts_snapshot").to_numpy(), part.get_column("underlying").to_numpy())
         for (symbol,), part in underlying_path(frames).partition_by("symbol", as_dict=True).items()
     }
+    value = {name: marked.get_column(name).cast(pl.Float64).fill_null(np.nan).to_numpy() for name in _COLUMNS}
+    flag = {name: marked.get_column(name).to_numpy().astype(np.bool_) for name in _FLAGS}
+    moment = {name: marked.get_column(name).to_numpy() for name in ("ts_known", "ts_snapshot", "expiry_ns")}
+    name_of = marked.get_column("symbol").to_list()
+    is_first = marked.select(pl.struct("ts_known", "symbol").rle_id().diff().fill_null(1) > 0).to_series().to_numpy()
+    starts = np.flatnonzero(is_first).tolist()
     found = []
-    groups = marked.partition_by("ts_known", "symbol", maintain_order=True, as_dict=True)
-    for (_, symbol), snapshot in groups.items():
-        found.append(_snapshot_values(snapshot, *path[str(symbol)]))
-    return _frame([int(ts) for ts, _ in groups], [str(symbol) for _, symbol in groups], np.array(found))
+    for start, end in zip(starts, [*starts[1:], marked.height], strict=True):
+        part = slice(start, end)
+        arrays = ({name: column[part] for name, column in columns.items()} for columns in (value, flag, moment))
+        found.append(_snapshot_values(*arrays, *path[name_of[start]]))
+    return _frame(moment["ts_known"][starts].tolist(), [name_of[start] for start in starts], np.array(found))
 
 
 def _frame(ts: list[int], symbols: list[str], values: Float64) -> pl.DataFrame:
@@ -84,12 +92,15 @@ def _frame(ts: list[int], symbols: list[str], values: Float64) -> pl.DataFrame:
     return pl.DataFrame(columns, schema={"ts_known": pl.Int64, "symbol": pl.String, **dict.fromkeys(names, pl.Float64)})
 
 
-def _snapshot_values(snapshot: pl.DataFrame, times: npt.NDArray[np.int64], prices: Float64) -> list[float]:
+def _snapshot_values(
+    value: dict[str, Float64],
+    flag: dict[str, Bool],
+    moment: dict[str, npt.NDArray[np.int64]],
+    times: npt.NDArray[np.int64],
+    prices: Float64,
+) -> list[float]:
     """Return the values of one snapshot of one symbol, in the order of the columns."""
-    value = {name: snapshot.get_column(name).cast(pl.Float64).fill_null(np.nan).to_numpy() for name in _COLUMNS}
-    is_call, is_unusual, is_known = (
-        snapshot.get_column(name).to_numpy().astype(np.bool_) for name in ("is_call", "is_unusual", "is_known")
-    )
+    is_call, is_unusual, is_known = (flag[name] for name in _FLAGS)
     short = value["days"] < SHORT_TENOR_DAYS
     premium = np.nan_to_num(value["volume_usd"])
     score = share = np.nan
@@ -102,7 +113,7 @@ def _snapshot_values(snapshot: pl.DataFrame, times: npt.NDArray[np.int64], price
     if np.nansum(before) > 0:
         moved = value["open_interest"] - before
         change = float(np.nansum(np.where(is_call, moved, -moved)) / np.nansum(before))
-    expiry = snapshot.get_column("expiry_ns").to_numpy()
+    expiry = moment["expiry_ns"]
     cuts = np.flatnonzero(np.diff(expiry)) + 1
     smiles = [
         expiry_smile(float(value["days"][part[0]]), value["iv"][part], value["delta"][part], is_call[part])
@@ -112,7 +123,7 @@ def _snapshot_values(snapshot: pl.DataFrame, times: npt.NDArray[np.int64], price
     net, gross = dealer_gamma(
         value["underlying"], value["strike"], value["iv"], value["days"] / YEAR_DAYS, value["open_interest"], is_call
     )
-    realised = realised_volatility(times, prices, int(snapshot.get_column("ts_snapshot")[0]))
+    realised = realised_volatility(times, prices, int(moment["ts_snapshot"][0]))
     return [
         score,
         _imbalance(value["volume"], is_call),
