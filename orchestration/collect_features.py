@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ METHOD: Final = "by"
 POINTS: Final = 240
 """Moments of a chart's lines."""
 TIMED_ROWS: Final = 4_000
+TIMED_EVENTS: Final = 20_000
 
 
 class FeaturePages(msgspec.Struct, frozen=True):
@@ -34,7 +36,9 @@ class FeaturePages(msgspec.Struct, frozen=True):
     pictures: tuple[BookPicture, ...]
 
 
-def feature_pages(context: StageContext, *, again: bool = False, pictured: Sequence[str] = ()) -> FeaturePages:
+def feature_pages(
+    context: StageContext, *, again: bool = False, pictured: Sequence[str] = (), timed: bool = False
+) -> FeaturePages:
     """Return the feature pages of a night, from the night's folder where they are kept.
 
     Parameters
@@ -43,6 +47,8 @@ def feature_pages(context: StageContext, *, again: bool = False, pictured: Seque
         Make them anew.
     pictured : sequence of str
         Symbols whose book is drawn; default: the first traded instrument with a book.
+    timed : bool
+        Measure what the raw features cost as well, which takes some seconds.
     """
     from models.training import code_sha256
 
@@ -53,7 +59,12 @@ def feature_pages(context: StageContext, *, again: bool = False, pictured: Seque
         kept = msgspec.json.decode(path.read_bytes(), type=FeaturePages)
         if kept.made_of == made_of:
             return kept
-    made = FeaturePages(made_of, information(context), label_forms(context), pictures(context, pictured))
+    made = FeaturePages(
+        made_of,
+        information(context, raw_costs(context) if timed else None),
+        label_forms(context),
+        pictures(context, pictured),
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_bytes(msgspec.json.encode(made))
@@ -61,7 +72,34 @@ def feature_pages(context: StageContext, *, again: bool = False, pictured: Seque
     return made
 
 
-def information(context: StageContext) -> FeatureReport:
+def raw_costs(context: StageContext) -> dict[str, float]:
+    """Return the measured time of each raw column in nanoseconds a row: its family's, shared evenly by the family's columns.
+
+    Measured on the first published instrument with a book; empty where the session has none.
+    """
+    from features.catalog import catalogue
+    from features.costs import family_costs
+    from features.pipeline import session_pipeline
+    from marketdata.events import events_from_frame
+    from marketdata.instruments import BookKind
+
+    for item in context.settings.instruments:
+        if item.book_kind is BookKind.TRADES_ONLY:
+            continue
+        try:
+            frame = load_partition(context.root, PartitionKey("events", context.day, item.symbol))
+        except (PartitionMissing, PartitionQuarantined):
+            continue
+        pipeline = session_pipeline(context.settings, item, context.session)
+        costs = family_costs(pipeline, events_from_frame(frame)[:TIMED_EVENTS])
+        entries = catalogue(pipeline.spec)
+        columns = Counter(entry.family for entry in entries)
+        a_row = context.settings.sampling.every_events
+        return {entry.name: costs.get(entry.family, 0.0) * a_row / columns[entry.family] for entry in entries}
+    return {}
+
+
+def information(context: StageContext, costs: dict[str, float] | None = None) -> FeatureReport:
     """Return what every column says about the label, fold by fold, and the fitted columns in the last fold."""
     from features.catalog import dataset_catalogue
     from features.feature_report import FittedColumns, TrainingRows, feature_report
@@ -78,12 +116,12 @@ def information(context: StageContext) -> FeatureReport:
         window, block, design = design_block(context.root, settings, table, last, load_points(context, table))
         names = [name for name in block.rows.columns if name not in table.columns and not name.startswith("is_")]
         places = np.array([block.rows.columns.index(name) for name in names], np.intp)
-        costs = _member_costs(design, block.rows.raw[-TIMED_ROWS:], block.rows.instrument[-TIMED_ROWS:])
+        own = _member_costs(design, block.rows.raw[-TIMED_ROWS:], block.rows.instrument[-TIMED_ROWS:])
         fitted = FittedColumns(
-            tuple(names), block.rows.x[np.ix_(window.loss, places)], tuple(costs.get(name) for name in names)
+            tuple(names), block.rows.x[np.ix_(window.loss, places)], tuple(own.get(name) for name in names)
         )
     rows = [TrainingRows(fold.name, fold.train) for fold in folds if len(fold.train)]
-    return feature_report(table, rows, entries, fitted, method=METHOD, seed=settings.training.seed)
+    return feature_report(table, rows, entries, fitted, costs, method=METHOD, seed=settings.training.seed)
 
 
 def _member_costs(

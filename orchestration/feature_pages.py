@@ -63,7 +63,7 @@ def write_feature_page(
         settings.instrument(symbol)
     context = StageContext(root, settings, RootResource(path=str(root.path)), day or last_dataset_day(root))
     table = load_dataset(context)
-    pages = feature_pages(context, again=True, pictured=instruments)
+    pages = feature_pages(context, again=True, pictured=instruments, timed=True)
     record = NightRecord(
         day=context.day,
         source=settings.source,

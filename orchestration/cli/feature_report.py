@@ -1,5 +1,7 @@
-"""Commands about what features say: ``features report``, ``features order-flow`` and ``features dataset``."""
+"""Commands about fitted features and what features say: ``features fitted | report | order-flow | dataset``."""
 
+import json
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +15,27 @@ from orchestration.cli.roots import chosen
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to ``flowsense features``."""
+    features_app.command("fitted")(fitted)
     features_app.command("report")(report)
     features_app.command("order-flow")(order_flow)
     features_app.command("dataset")(dataset)
+
+
+def fitted(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Print the catalogue of fitted features: what each fold's parameters make of the raw ones."""
+    from features.fitted.catalog import fitted_catalogue
+    from marketdata.presets import preset
+
+    root = chosen(context).data_root()
+    settings = root.settings() if root.settings_file.exists() else preset("simulated", None)
+    for entry in fitted_catalogue(settings):
+        if as_json:
+            out.print(json.dumps(asdict(entry)), markup=False)
+        else:
+            out.print(f"{entry.name:<28} {entry.unit:<8} {entry.formula}", markup=False)
 
 
 def report(

@@ -8,10 +8,12 @@ import pytest
 from features.fitted.anomaly import Anomaly, throttle
 from features.fitted.catalog import FITTED
 from features.fitted.family import RowBatch
-from features.fitted.integrated_ofi import IntegratedOfi, first_component
-from features.fitted.microprice import MicroPriceParams, estimate, solve
+from features.fitted.integrated_ofi import LEVEL_COLUMN, IntegratedOfi, first_component
+from features.fitted.microprice import READS, MicroPriceParams, estimate, solve
 from features.fitted.params import FitWindow
-from features.fitted.volume_curve import BINS, VolumeCurve
+from features.fitted.volume_curve import BINS, PREFIX, VolumeCurve
+from features.spec import FeatureSpec
+from marketdata.settings import SamplingSettings
 from models.training_window import instrument_places
 from tests.features.fitted_rows import fitted_dataset
 
@@ -193,3 +195,12 @@ def test_members_that_the_rows_cannot_feed_are_left_out() -> None:
     for name in ("microprice", "integrated_ofi", "volume_curve"):
         cut = replace(table, columns=bare, x=table.x[:, :3])
         assert FITTED[name].fit(cut, instrument_places(table), WINDOW) is None
+
+
+def test_the_raw_catalogue_has_the_columns_that_members_read() -> None:
+    spec = FeatureSpec(SamplingSettings(families=("core", "levels")), True)
+    assert set(READS) <= set(spec.columns)
+    levels = [found.groups() for found in map(LEVEL_COLUMN.fullmatch, spec.columns) if found]
+    assert {span for _, span in levels} == {"1s", "10s", "60s"}
+    assert {int(level) for level, _ in levels} >= {1, 2, 3, 4, 5}
+    assert [name for name in spec.columns if name.startswith(PREFIX)][-1] == "trade_intensity_60s"
