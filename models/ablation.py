@@ -88,8 +88,8 @@ def ablate_families(
         x = _scaled(dataset, places, fold.context, fold.train_end_ns)
         truth.append(dataset.y[fold.test])
         for choice, (_, _, columns) in enumerate(choices):
-            logit = fit_logit(x[np.ix_(fold.train, columns)], dataset.y[fold.train], penalty)
-            found[choice].append(logit_probabilities(logit, x[np.ix_(fold.test, columns)]))
+            logit = fit_logit(x[fold.train][:, columns], dataset.y[fold.train], penalty)
+            found[choice].append(logit_probabilities(logit, x[fold.test][:, columns]))
     y = np.concatenate(truth)
     scores = [score(np.concatenate(parts), y) for parts in found]
     return tuple(
