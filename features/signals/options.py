@@ -81,8 +81,10 @@ def options_signals(history: Sequence[pl.DataFrame], settings: Settings, session
     found = []
     for start, end in zip(starts, [*starts[1:], marked.height], strict=True):
         part = slice(start, end)
-        arrays = ({name: column[part] for name, column in columns.items()} for columns in (value, flag, moment))
-        found.append(_snapshot_values(*arrays, *path[name_of[start]]))
+        mine = {name: column[part] for name, column in value.items()}
+        flags = {name: column[part] for name, column in flag.items()}
+        moments = {name: column[part] for name, column in moment.items()}
+        found.append(_snapshot_values(mine, flags, moments, *path[name_of[start]]))
     return _frame(moment["ts_known"][starts].tolist(), [name_of[start] for start in starts], np.array(found))
 
 
