@@ -8,8 +8,8 @@ Everything else of the tape stays: adds and cancels of others, with their ids.
 *Executed* orders ended by visible executions alone; each of their execution rows must be met by a fill of ours of the same time
 and size. *Cancelled* ones ended by a cancel without ever having traded: ours must be unfilled then. Only orders count whose
 queue is known from arrival to end (``marketdata.codecs.lobster_orders.queue_known``): a level that leaves the file's window, or
-that holds lots nobody saw coming, is *queue unknown* until it is known again. What did not agree is classified by what the tape
-did meanwhile.
+that holds lots nobody saw coming, is *queue unknown* until it is known again; and those that lived in continuous trading. What
+did not agree is classified by what the tape did meanwhile.
 
 References
 ----------
@@ -26,7 +26,7 @@ from numba import njit
 
 from marketdata.clock import Session
 from marketdata.codecs.lobster_orders import queue_known
-from marketdata.events import ADD, DELETE, EXECUTE, HIDDEN, REDUCE, TRADE, EventArray
+from marketdata.events import ADD, DELETE, EXECUTE, HIDDEN, REDUCE, STATUS, TRADE, EventArray
 from marketdata.instruments import Instrument
 from marketdata.settings import LatencySettings, RiskSettings
 from trading.config import EngineConfig
@@ -120,7 +120,7 @@ def shadow_orders(events: EventArray, *, most_cancelled: int = 2_000) -> ShadowR
     """
     known = queue_known(events)
     first, last, executed, cancelled = _lives(events)
-    known_rows = _known_lives(events, known, first, last)
+    known_rows = _known_lives(events, known, first, last) & _continuous(events, first, last)
     own_executed = np.flatnonzero(executed)
     own_cancelled = np.flatnonzero(cancelled)
     shadowed = own_executed[known_rows[own_executed]]
@@ -204,6 +204,18 @@ def _lives(events: EventArray) -> tuple[Int64, Int64, npt.NDArray[np.bool_], npt
         state[k] |= 1 if action == EXECUTE else 2
     complete = (adds == 1) & (left == 0)
     return first, last, complete & (state == 1), complete & (state == 2)
+
+
+def _continuous(events: EventArray, first: Int64, last: Int64) -> npt.NDArray[np.bool_]:
+    """Return for each order whether there was continuous trading from its arrival to its end: no halt, no auction."""
+    status = np.flatnonzero(events["action"] == STATUS)
+    if len(status) == 0:
+        return np.ones(len(first), np.bool_)
+    trading = events["size_lots"][status] != 0
+    before = np.searchsorted(status, first)
+    # Before the first word on it trading was what that word changes.
+    is_on = np.where(before > 0, trading[np.maximum(before - 1, 0)], ~trading[0])
+    return np.asarray(is_on & (np.searchsorted(status, last) == before))
 
 
 def _known_lives(events: EventArray, known: npt.NDArray[np.bool_], first: Int64, last: Int64) -> npt.NDArray[np.bool_]:

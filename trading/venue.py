@@ -14,10 +14,21 @@ other side's quote reaches our price, we fill against it, at our price, up to it
 nothing visible stands ahead. After a CLEAR the queue ahead is looked up again in the rebuilt book (all of the level counts as
 ahead).
 
-*Refusals.* Closed or halted market; resting orders where the tape is not one venue's own book (best quotes of several venues,
-dealers, bars): there the queue is not visible, and only taking can be simulated. Post-only orders that would take are refused.
+*Refusals.* Closed, halted or down venue; resting orders where the tape is not one venue's own book (best quotes of several
+venues, dealers, bars): there the queue is not visible, and only taking can be simulated. Post-only orders that would take are
+refused, or, as ``POST_ONLY_SLIDE``, rest one tick before the quote that they would meet. ``FOK`` fills all of its lots from what
+is visible and not yet taken, or ends without a fill; ``MARKET`` is an IOC whose limit the agent sets at its price collar.
 
-Not modelled: the market's reaction to us, self-matching of hidden orders, auctions, latency that depends on load.
+*Changes.* A change gives price and whole size, what has filled included. At its price and no larger than what is left an order
+keeps its place; otherwise it joins the end of the queue at its new price, and what crosses is filled as a taker's. A change that
+is refused leaves the order as it was (:mod:`trading.venue_changes`).
+
+*Venues' own rules* (:mod:`trading.venue_rules`): square-root impact worsens the price of every taker fill, beyond the order's
+limit if need be; a halt, or the start of a downtime window, cancels resting orders or keeps them, by policy; while down the
+venue refuses orders, changes and cancels alike.
+
+Not modelled, and so not realistic: the market's reaction to us (nobody leaves because we quote, nobody fills the gap we take),
+self-matching of hidden orders, auctions, latency that depends on load, a venue that breaks trades.
 """
 
 from typing import Any, Final

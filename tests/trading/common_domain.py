@@ -2,7 +2,8 @@
 
 One own order a side at a time, of one lot, post-only or limit at the touch, cancelled before the next; now and then an IOC of one
 lot at the touch while nothing of ours rests. Commands are planned from the tape alone, so that both engines carry out the same
-ones at the same nanosecond. Trades and level updates, no order ids; no hidden executions, which hftbacktest does not have.
+ones at the same nanosecond. No order joins a level of which we have just taken lots: they do not stand before us, but hftbacktest
+does not remember them. Trades and level updates, no order ids; no hidden executions, which hftbacktest does not have.
 """
 
 import json
@@ -94,7 +95,15 @@ def plan(events: EventArray, *, every_ns: int, seed: int) -> Int64:
     ends = np.flatnonzero(events["flags"] & F_LAST)
     times = events["ts_recv"][ends]
     rng = np.random.default_rng(seed)
-    taken: dict[tuple[int, int], int] = {}
+    taken: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def lots_taken(book_side: int, price: int, now: int) -> int:
+        """Lots that we took of a level and the tape may still show: until the best of its side has been worse than it."""
+        lots, since = taken.get((book_side, price), (0, 0))
+        column = best[ends[since : now + 1], 0 if book_side == BID else 2]
+        gone = bool((column < price).any()) if book_side == BID else bool(((column > price) | (column == 0)).any())
+        return 0 if gone else lots
+
     rows: list[tuple[int, ...]] = []
     resting: list[int] = []
     number = 0
@@ -104,18 +113,21 @@ def plan(events: EventArray, *, every_ns: int, seed: int) -> Int64:
         resting = []
         for step, makes in ((1, False), (2, True)):
             when = at + step * GAP_NS
-            bid, bid_lots, ask, ask_lots = best[ends[np.searchsorted(times, when, side="right") - 1]].tolist()
+            place = int(np.searchsorted(times, when, side="right")) - 1
+            bid, bid_lots, ask, ask_lots = best[ends[place]].tolist()
             if bid_lots == 0 or ask_lots == 0 or bid >= ask:
                 continue
             sides = (BID, ASK) if makes else ((BID, ASK)[int(rng.integers(2))],)
             for side in sides:
                 touch = bid if (side == BID) == makes else ask
                 there = ask_lots if side == BID else bid_lots
+                used = lots_taken(side if makes else -side, touch, place)
+                if makes and used > 0:
+                    continue
                 if not makes:
-                    used = taken.get((side, touch), 0)
                     if rng.random() > 0.3 or there < 2 * used + 4:
                         continue
-                    taken[side, touch] = used + 1
+                    taken[-side, touch] = used + 1, place
                 number += 1
                 tif = (LIMIT, POST_ONLY)[number % 2] if makes else IOC
                 rows.append((when, 0, side, tif, touch, 1, number))
