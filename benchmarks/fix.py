@@ -14,7 +14,8 @@ import numpy as np
 
 from benchmarks.peers import peers_folder, run_generator
 from marketdata.codecs.fix import FixCodec
-from marketdata.codecs.fix_message import make_message, message_places
+from marketdata.codecs.fix_message import make_message
+from marketdata.codecs.fix_splitter import message_places
 from marketdata.codecs.itch import ItchCodec
 from marketdata.codecs.itch_framing import MESSAGE
 from marketdata.events import LEVEL, EventArray

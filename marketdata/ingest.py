@@ -24,17 +24,15 @@ from marketdata.codecs.decimals import inferred_instrument
 from marketdata.frames import QUARANTINE, Decoded, FrameBatch, Rejected
 from marketdata.instruments import Instrument
 from marketdata.paths import DataRoot
-from marketdata.recording_store import (
-    ID_LENGTH,
+from marketdata.recording_manifest import (
     MANIFEST,
     ClockFacts,
     RecordingManifest,
-    RecordingWriter,
     RejectedFrame,
     clock_facts,
     load_manifest,
-    read_state,
 )
+from marketdata.recording_store import ID_LENGTH, RecordingWriter, read_state
 from marketdata.settings import Settings
 
 Progress = Callable[[str, int, int], None]

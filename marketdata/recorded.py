@@ -44,7 +44,8 @@ from marketdata.instruments import BookKind, Instrument
 from marketdata.partitions import CheckResult
 from marketdata.paths import DataRoot
 from marketdata.receive_clock import apply_receive_clock
-from marketdata.recording_store import PartFacts, RecordingManifest, load_manifests, read_rows, read_state
+from marketdata.recording_manifest import PartFacts, RecordingManifest, load_manifests
+from marketdata.recording_store import read_rows, read_state
 from marketdata.settings import LatencySettings, Settings
 from marketdata.validation import RECORDED_COLUMNS, flag_crossed
 

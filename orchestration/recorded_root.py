@@ -12,7 +12,7 @@ from marketdata.clock import NS_PER_MS, Calendar, Session
 from marketdata.instruments import Instrument
 from marketdata.partitions import Manifest, PartitionMissing, read_manifest, read_quarantined
 from marketdata.paths import DataRoot, PartitionKey
-from marketdata.recording_store import RecordingManifest
+from marketdata.recording_manifest import RecordingManifest
 from marketdata.settings import Settings, SettingsError, save_settings
 from orchestration.initialise import LOCK_TIMEOUT_S, initialise
 from orchestration.progress import Progress, silent

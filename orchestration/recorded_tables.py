@@ -9,7 +9,7 @@ from rich.table import Table
 from marketdata.clock import NS_PER_MS
 from marketdata.paths import DataRoot
 from marketdata.quality import PartitionFacts, partition_facts
-from marketdata.recording_store import RecordingManifest
+from marketdata.recording_manifest import RecordingManifest
 from orchestration.recorded_root import IngestResult
 
 ABSENT = "-"

@@ -21,9 +21,12 @@ from typing import Final, Literal
 
 import numpy as np
 
-from marketdata.codecs import fix_fold
+from marketdata.codecs import fix_state
 from marketdata.codecs.exact import grids_of
-from marketdata.codecs.fix_fold import (
+from marketdata.codecs.fix_fold import fold_messages
+from marketdata.codecs.fix_kernel import COLUMNS, HEADERS, REASONS, Wire
+from marketdata.codecs.fix_message import PROBLEMS
+from marketdata.codecs.fix_state import (
     COUNTERS,
     DONE,
     KNOWN,
@@ -34,8 +37,6 @@ from marketdata.codecs.fix_fold import (
     WANTED,
     Fold,
 )
-from marketdata.codecs.fix_kernel import COLUMNS, HEADERS, REASONS, Wire
-from marketdata.codecs.fix_message import PROBLEMS
 from marketdata.codecs.order_table import empty_table, grown
 from marketdata.codecs.symbol_table import symbol_table
 from marketdata.events import EventArray, empty_events
@@ -139,13 +140,13 @@ class FixCodec:
         rows = max(FIRST_ROWS, 4 * slots + 64)
         first = 0
         while True:
-            report = fix_fold.Report(
+            report = fix_state.Report(
                 empty_events(min(rows, 8 * (len(batch) - first) + 4 * slots + 64) if first == 0 else rows),
                 np.zeros((slots + 64, 4), np.int64),
                 np.zeros((256, 3), np.int64),
                 np.zeros(3, np.int64),
             )
-            status, first = fix_fold.fold_messages(
+            status, first = fold_messages(
                 batch.data, batch.starts, batch.ts_recv, first, wire, self.entries == "id", self.needs_snapshot,
                 self.numbered, self.policy == RAISE, state.fold, state.scratch, state.texts, state.header, report,
             )  # fmt: skip
@@ -192,14 +193,14 @@ def _ignored(counts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[str, in
     for k in np.flatnonzero(counts[256:512]).tolist():
         found["entry: " + ENTRY_TYPES.get(chr(k), f"type {chr(k)}")] = int(counts[256 + k])
     for index, name in (
-        (fix_fold.N_DUPLICATE, "duplicate"),
-        (fix_fold.N_OTHER, "other symbol"),
-        (fix_fold.N_BEFORE, "entry before the snapshot"),
-        (fix_fold.N_FAULT, f"tolerated: {PROBLEMS[1]}"),
-        (fix_fold.N_FAULT + 1, f"tolerated: {PROBLEMS[2]}"),
-        (fix_fold.N_FAULT + 2, f"tolerated: {PROBLEMS[3]}"),
-        (fix_fold.N_NO_BOOK_GAP, "gap before any book was known"),
-        (fix_fold.N_OPENED, "opened"),
+        (fix_state.N_DUPLICATE, "duplicate"),
+        (fix_state.N_OTHER, "other symbol"),
+        (fix_state.N_BEFORE, "entry before the snapshot"),
+        (fix_state.N_FAULT, f"tolerated: {PROBLEMS[1]}"),
+        (fix_state.N_FAULT + 1, f"tolerated: {PROBLEMS[2]}"),
+        (fix_state.N_FAULT + 2, f"tolerated: {PROBLEMS[3]}"),
+        (fix_state.N_NO_BOOK_GAP, "gap before any book was known"),
+        (fix_state.N_OPENED, "opened"),
     ):
         if counts[index]:
             found[name] = int(counts[index])

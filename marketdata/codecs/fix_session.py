@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from marketdata.clock import NS_PER_S
-from marketdata.codecs.fix_message import FixError, FixMessage, FixSplitter, make_message, parse_message
+from marketdata.codecs.fix_message import FixError, FixMessage, make_message, parse_message
+from marketdata.codecs.fix_splitter import FixSplitter
 from marketdata.frames import FrameBatch, frame_batch
 
 READ_BYTES: Final = 1 << 16

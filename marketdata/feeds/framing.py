@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-from marketdata.codecs.fix_message import FixSplitter
 from marketdata.codecs.fix_session import FixLogin, FixSession, FixSessionError
+from marketdata.codecs.fix_splitter import FixSplitter
 from marketdata.feeds.protocol import FeedError
 
 LOG: Final = logging.getLogger(__name__)

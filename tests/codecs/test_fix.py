@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from marketdata.book import empty_book, fold_best
 from marketdata.codecs.fix import FixCodec
-from marketdata.codecs.fix_message import FixError, FixSplitter, make_message, message_places, parse_message
+from marketdata.codecs.fix_message import FixError, make_message, parse_message
+from marketdata.codecs.fix_splitter import FixSplitter, message_places
 from marketdata.events import ADD, ASK, BID, CLEAR, DELETE, F_LAST, F_SNAPSHOT, LEVEL, NONE, REDUCE, TRADE
 from marketdata.frames import QUARANTINE, FrameBatch, FrameError, frame_batch
 from marketdata.instruments import Instrument

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from marketdata.codecs.fix import FixCodec
-from marketdata.codecs.fix_message import FixSplitter, make_message, parse_message
+from marketdata.codecs.fix_message import make_message, parse_message
 from marketdata.codecs.fix_session import FixLogin, FixSession, FixSessionError, stream_fix
+from marketdata.codecs.fix_splitter import FixSplitter
 from marketdata.events import CLEAR, LEVEL
 from tests.codecs.market_files import instrument
 
