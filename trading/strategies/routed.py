@@ -1,0 +1,177 @@
+"""A routed order: what :func:`trading.routing.route` decided, carried out over several venues at once.
+
+Each venue is an instrument of the engine. At the start every leg sends its part: what takes, as IOC no worse than the plan's last
+price there, and what rests, post-only at the touch. What did not fill (quotes were gone on arrival, nobody came) then rests at
+the leg's touch and follows it, until the finish takes what is left some ticks behind the other side's touch: the order is done
+by its end wherever there is anything to take. Nothing is sent while an answer is under way, so nothing is bought twice.
+
+Legs do not hand lots to each other: the plan is made once, from what was known at the start.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from numba import cfunc
+
+from marketdata.clock import NS_PER_S
+from trading.hooks import DECIDE_SIGNATURE
+from trading.orders import IOC, POST_ONLY
+from trading.routing import Route, RouteError
+from trading.strategies.interface import (
+    O_AT_CAP,
+    O_CANCEL,
+    O_ID,
+    O_LOTS,
+    O_PRICE,
+    O_SIDE,
+    O_TIF,
+    V_ASK,
+    V_ASK_LOTS,
+    V_BID,
+    V_BID_LOTS,
+    V_BUY_WORKING,
+    V_INSTRUMENT,
+    V_OWN_ASK,
+    V_OWN_ASK_ID,
+    V_OWN_BID,
+    V_OWN_BID_ID,
+    V_POSITION,
+    V_SELL_WORKING,
+    V_TICK,
+    V_TIMER_NS,
+    V_UNSETTLED,
+    WAKE_RESPONSE,
+    WAKE_TIMER,
+    WAKE_TOP,
+    Floats,
+    Ints,
+    Strategy,
+)
+
+R_SIDE: Final = 0
+R_START: Final = 1
+R_FINISH: Final = 2
+R_END: Final = 3
+R_EXIT_TICKS: Final = 4
+R_LEGS: Final = 5
+"""From here on four values a leg."""
+LEG_WIDTH: Final = 4
+L_INSTRUMENT: Final = 0
+L_TAKE: Final = 1
+L_LIMIT: Final = 2
+L_REST: Final = 3
+M_SENT: Final = 0
+
+
+@cfunc(DECIDE_SIGNATURE, cache=True)
+def decide_routed(
+    now: int,
+    wake: int,
+    ints: Ints,
+    floats: Floats,
+    view: Ints,
+    forecast: Floats,
+    memory: Ints,
+    out: npt.NDArray[np.int64],
+) -> int:
+    """Carry out one leg of a routed order; see the module's words."""
+    leg = R_LEGS
+    while leg < len(ints) and ints[leg + L_INSTRUMENT] != view[V_INSTRUMENT]:
+        leg += LEG_WIDTH
+    side, start, end = ints[R_SIDE], ints[R_START], ints[R_END]
+    if leg >= len(ints) or now >= end:
+        return 0
+    if now < start:
+        view[V_TIMER_NS] = start
+        return 0
+    left = ints[leg + L_TAKE] + ints[leg + L_REST] - side * view[V_POSITION]
+    if left <= 0 or view[V_UNSETTLED] > 0:
+        return 0
+    touch, far = (view[V_BID], view[V_ASK]) if side > 0 else (view[V_ASK], view[V_BID])
+    quoted = view[V_BID_LOTS] > 0 and view[V_ASK_LOTS] > 0 and view[V_BID] < view[V_ASK]
+    rows = 0
+    if memory[M_SENT] == 0:
+        memory[M_SENT] = 1
+        view[V_TIMER_NS] = ints[R_FINISH]
+        for part in range(2):
+            lots = ints[leg + L_TAKE] if part == 0 else ints[leg + L_REST]
+            if lots == 0 or (part == 1 and not quoted):
+                continue
+            out[rows, O_CANCEL] = 0
+            out[rows, O_SIDE] = side
+            out[rows, O_TIF] = IOC if part == 0 else POST_ONLY
+            out[rows, O_PRICE] = ints[leg + L_LIMIT] if part == 0 else touch
+            out[rows, O_LOTS] = lots
+            out[rows, O_AT_CAP] = 0
+            rows += 1
+        return rows
+    if now < ints[R_FINISH]:
+        view[V_TIMER_NS] = ints[R_FINISH]
+    else:
+        view[V_TIMER_NS] = min(now + NS_PER_S, end)
+    own_id = view[V_OWN_BID_ID] if side > 0 else view[V_OWN_ASK_ID]
+    own = view[V_OWN_BID] if side > 0 else view[V_OWN_ASK]
+    working = view[V_BUY_WORKING] if side > 0 else view[V_SELL_WORKING]
+    last = now >= ints[R_FINISH]
+    if own_id > 0:
+        if last or not quoted or own != touch:
+            out[0, O_CANCEL] = 1
+            out[0, O_ID] = own_id
+            rows = 1
+        elif working >= left:
+            return 0
+    if not quoted or (last and working > 0) or left <= working or rows > 0:
+        return rows
+    out[0, O_CANCEL] = 0
+    out[0, O_SIDE] = side
+    out[0, O_TIF] = IOC if last else POST_ONLY
+    out[0, O_PRICE] = max(far + side * ints[R_EXIT_TICKS] * view[V_TICK], view[V_TICK]) if last else touch
+    out[0, O_LOTS] = left - working
+    out[0, O_AT_CAP] = 0
+    return 1
+
+
+def routed(
+    plan: Route,
+    side: int,
+    instruments: Sequence[int],
+    *,
+    start_ns: int,
+    end_ns: int,
+    finish_ns: int = 5 * NS_PER_S,
+    exit_ticks: int = 20,
+) -> Strategy:
+    """Return the strategy that carries out a route.
+
+    Parameters
+    ----------
+    plan : Route
+        What no venue shows is given to the first leg's rest.
+    side : int
+        1 buy, -1 sell.
+    instruments : sequence of int
+        Instrument ids, in the order of the quotes that the plan was made from.
+    start_ns, end_ns : int
+        Receive times between which it is worked.
+    finish_ns : int
+        Before the end, what is left is taken.
+
+    Raises
+    ------
+    RouteError
+        If it ends no later than its finish after its start.
+    """
+    if end_ns - start_ns <= finish_ns:
+        raise RouteError(f"the order lasts {end_ns - start_ns} ns, no longer than its finish of {finish_ns} ns")
+    legs = {k: [number, 0, 0, 0] for k, number in enumerate(instruments)}
+    for child in plan.children:
+        if child.rests:
+            legs[child.venue][L_REST] += child.lots
+        else:
+            legs[child.venue][L_TAKE], legs[child.venue][L_LIMIT] = child.lots, child.price_units
+    legs[0][L_REST] += plan.unrouted_lots
+    table = [value for leg in legs.values() for value in leg]
+    ints = (side, start_ns, end_ns - finish_ns, end_ns, exit_ticks, *table)
+    return Strategy("routed", decide_routed, WAKE_TOP | WAKE_TIMER | WAKE_RESPONSE, ints, ())
