@@ -14,10 +14,12 @@ Kolm, Turiel, Westray (2023). Deep order flow imbalance. Mathematical Finance 33
 """
 
 import math
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from numba import njit
 
 from marketdata.bits import borrowed
@@ -50,6 +52,9 @@ FLOW_UNIT: Final = 2.0**20
 RETURN_UNIT: Final = 2.0**30
 SHARE_UNIT: Final = 2.0**24
 SPREAD_UNIT: Final = 64.0
+LOBSTER_UNITS: Final = 10_000.0
+LOBSTER_DUMMY: Final = 9_999_999_999
+"""Units of a dollar in LOBSTER's files, and the price of a level that is not there."""
 _RING: Final = 512
 """Rows of the rings, a power of two not below any window."""
 
@@ -221,3 +226,31 @@ def book_features(books: Float64, tick: float) -> Float64:
         As in :func:`step_snapshots`.
     """
     return step_snapshots(empty_snapshots(), books, tick)[1]
+
+
+def read_lobster_book(path: Path) -> Float64:
+    """Return the ten best levels of a LOBSTER order book file, as :func:`book_features` takes them.
+
+    Returns
+    -------
+    float64 array, shape (n, 40)
+        Prices in dollars; a level that the file does not have, or whose price is a dummy, has price and size 0.
+
+    Raises
+    ------
+    ValueError
+        If the file has not four columns a level.
+    """
+    table = pl.read_csv(path, has_header=False).to_numpy()
+    if table.shape[1] % 4:
+        raise ValueError(
+            f"{path}: {table.shape[1]} columns, not four a level (ask price, ask size, bid price, bid size)"
+        )
+    books = np.zeros((len(table), 4 * DEPTH))
+    for m in range(min(table.shape[1] // 4, DEPTH)):
+        ask, ask_lots, bid, bid_lots = (table[:, 4 * m + k] for k in range(4))
+        for first, price, lots in ((0, bid, bid_lots), (DEPTH, ask, ask_lots)):
+            is_there = np.abs(price) < LOBSTER_DUMMY
+            books[:, first + m] = np.where(is_there, price / LOBSTER_UNITS, 0.0)
+            books[:, 2 * DEPTH + first + m] = np.where(is_there, lots, 0.0)
+    return books

@@ -3,6 +3,7 @@
 import math
 from typing import Final
 
+import numpy as np
 from numba import njit
 
 from features.entry import CELLS, FeatureEntry, span_name
@@ -95,7 +96,11 @@ def write_impact(plan: Plan, state: FeatureState, now: int, out: Float64, column
         out[column] = one_sided / lots
     if state.grid[w, 0] < 0 or state.grid[w, 2] < CELLS:
         return
-    cells = state.cells[w]
+    # From the oldest cell on: a fold that joined late holds them in other places, and sums of floats have an order.
+    cells = np.empty((CELLS, 3), np.int64)
+    for k in range(CELLS):
+        for c in range(3):
+            cells[k, c] = state.cells[w, (state.grid[w, 3] + k) % CELLS, c]
     mid2 = float(state.grid[w, 1])
     volume = 0
     traded = 0

@@ -178,7 +178,7 @@ def write_volatility(plan: Plan, state: FeatureState, now: int, out: Float64, co
         short = 0.0
         long = 0.0
         for k in range(CELLS):
-            short += float(state.cells[MIDDLE, k, 0]) ** 2
+            short += float(state.cells[MIDDLE, (grid[MIDDLE, 3] + k) % CELLS, 0]) ** 2
             long += moves[k] ** 2
         if short > 0.0:
             out[column + 14] = 0.5 * math.log(short / long * (plan.windows[w] / plan.windows[MIDDLE]))

@@ -3,7 +3,6 @@
 import getpass
 import json
 import sys
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -125,24 +124,6 @@ def predict(
         where = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"{rows or 'stdin'}: {where + ': ' if where else ''}{first['msg']}") from error
     out.print_json(PredictionService(root, settings).predict(request).model_dump_json())
-
-
-@features_app.command("list")
-def features_list(
-    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False
-) -> None:
-    """Print the catalogue of raw features: name, unit, formula, reference, warm-up and memory."""
-    from features.catalog import catalogue
-    from features.pipeline import feature_spec
-    from marketdata.presets import preset
-
-    root = chosen(context).data_root()
-    settings = root.settings() if root.settings_file.exists() else preset("simulated", None)
-    for entry in catalogue(feature_spec(settings)):
-        if as_json:
-            out.print(json.dumps(asdict(entry)), markup=False)
-        else:
-            out.print(f"{entry.name:<24} {entry.unit:<8} {entry.formula}", markup=False)
 
 
 def _project(context: typer.Context) -> None:
