@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SCRATCH_VOCABULARY: Final = 6_000
 SCRATCH_RATE: Final = 5e-4
-ENCODER_RATE: Final = 2e-4
+ENCODER_RATE: Final = 1.5e-4
 TUNED_RATE: Final = 5e-5
 HEAD_RATE: Final = 1e-3
 """Peak learning rates: from scratch, of a bare encoder, of one that was a classifier already, and of a new head."""
@@ -65,8 +65,7 @@ def fit_encoder(
         groups = _rates(model, source, how)
         trained = [weight for group in groups for weight in group["params"]]
         optimiser = torch.optim.AdamW(groups, weight_decay=how.weight_decay, fused=True)
-        size = how.batch or 1
-        a_pass = -(-len(data.texts) // size)
+        a_pass = -(-len(data.texts) // how.batch)
         schedule = get_linear_schedule_with_warmup(optimiser, a_pass * passes // 10, a_pass * passes)
         counts = np.bincount(data.labels, minlength=len(CLASSES))
         # Square roots stand between ignoring rare classes and letting a few hard sentences rule.
@@ -75,7 +74,7 @@ def fit_encoder(
         scores: list[float] = []
         for done in range(passes):
             model.train()
-            for step, rows in enumerate(_batches(data, size, rng)):
+            for step, rows in enumerate(_batches(data, how.batch, rng)):
                 tokens = _tokens(tokenizer, [data.texts[k] for k in rows], how.max_tokens)
                 with _tiles() if source is not None else nullcontext():
                     logits = class_logits(model, tokens).float()

@@ -10,7 +10,7 @@ import importlib.util
 import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -34,9 +34,7 @@ package that carries it is somebody else's, so its bytes are compared with the p
 
 RECORD_FILE: Final = "training.json"
 SCRATCH_PASSES: Final = 5
-SCRATCH_BATCH: Final = 16
 ENCODER_PASSES: Final = 4
-ENCODER_BATCH: Final = 32
 
 
 class SentimentBaseError(SentimentModelError):
@@ -57,10 +55,10 @@ class SentimentTraining:
         Passes over the sentences; None: 4 on a pretrained base, 5 from scratch. Words need none.
     choose_passes : bool
         Whether ``passes`` is the most, and the number is chosen on the inner part: a further fit.
-    batch : int or None
-        Sentences a step; None: 32 on a pretrained base, 16 from scratch.
+    batch : int
+        Sentences a step.
     learning_rate : float or None
-        Peak of a linear warm-up (a tenth of the steps) and decay; None: 2e-4 for a bare encoder, 5e-5 for one that was a
+        Peak of a linear warm-up (a tenth of the steps) and decay; None: 1.5e-4 for a bare encoder, 5e-5 for one that was a
         classifier already, 5e-4 from scratch.
     refit : bool
         Whether the model that is saved is fitted again on every sentence with the number of passes found. The scores are
@@ -71,7 +69,7 @@ class SentimentTraining:
     inner: float = 0.1
     passes: int | None = None
     choose_passes: bool = False
-    batch: int | None = None
+    batch: int = 16
     learning_rate: float | None = None
     weight_decay: float = 0.01
     max_tokens: int = 96
@@ -131,9 +129,7 @@ def train_sentiment(
     for part in (rest.part(inner_kept), rest.part(inner_held), test):
         if len(set(part.labels.tolist())) < len(CLASSES):
             raise ValueError("each of negative, neutral and positive needs sentences on every side of the split")
-    pretrained = chosen.folder is not None
-    passes = how.passes or (ENCODER_PASSES if pretrained else SCRATCH_PASSES)
-    how = replace(how, batch=how.batch or (ENCODER_BATCH if pretrained else SCRATCH_BATCH))
+    passes = how.passes or (SCRATCH_PASSES if chosen.folder is None else ENCODER_PASSES)
     inner_f1: list[float] = []
 
     folder.parent.mkdir(parents=True, exist_ok=True)
