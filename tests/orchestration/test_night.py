@@ -7,6 +7,7 @@ from datetime import date
 import dagster as dg
 import pytest
 
+from backtests.evidence import searched_margins
 from backtests.report.record import load_record
 from marketdata.partitions import read_manifest
 from marketdata.paths import DataRoot, PartitionKey
@@ -74,8 +75,20 @@ def test_the_first_night_had_nobody_to_trade_it(small_world):
     assert "no decision" in paper["reason"]
 
 
-def test_a_trial_is_written_down_once_for_each_model_whatever_the_number_of_folds(small_world):
-    assert TrialLedger(small_world.root).count() == 5 + len(BASELINES)
+def test_a_trial_is_written_down_once_for_each_model_and_margin_whatever_the_number_of_folds(small_world):
+    margins = len(searched_margins(small_world.settings))
+    assert margins == 3
+    assert TrialLedger(small_world.root).count() == 5 * (1 + margins) + len(BASELINES)
+
+
+def test_every_model_has_figures_with_intervals_and_what_was_searched_is_named(small_world):
+    record = load_record(small_world.root.night(NIGHTS[-1]) / RECORD)
+    assert {item.name for item in record.statistics.models} == {row.name for row in record.league}
+    assert all(item.figures["log_loss"].value > 0 for item in record.statistics.models)
+    assert record.execution.model == record.status.model
+    league = read_json(small_world.root.night(NIGHTS[-1]) / "walk_forward.json")
+    assert len(league["configurations"]) == 15
+    assert record.decision.pbo is not None or "intervals" in record.decision.pbo_note
 
 
 def test_the_page_is_one_file_that_needs_nothing_from_elsewhere(small_world):
