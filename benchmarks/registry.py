@@ -19,6 +19,7 @@ MODULES: Final = (
     "benchmarks.fix",
     "benchmarks.feeds",
     "benchmarks.features",
+    "benchmarks.feature_catalogue",
     "benchmarks.drift",
     "benchmarks.sentiment",
     "benchmarks.backtest",
