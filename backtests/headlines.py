@@ -149,10 +149,11 @@ def _figures(models: NightModels, result: ScreenResult, name: str, block: float,
 
 
 def _balanced(sums: Sums) -> Float64:
+    """Return the mean recall of the classes that came; NaN where none did."""
     table = sums["confusion"].reshape(-1, 3, 3)
     came = table.sum(axis=2)
-    recall = np.where(came > 0, table[:, [0, 1, 2], [0, 1, 2]] / np.where(came > 0, came, 1.0), np.nan)
-    return np.asarray(np.nanmean(recall, axis=1))
+    recall = table[:, [0, 1, 2], [0, 1, 2]] / np.maximum(came, 1.0)
+    return np.asarray(recall.sum(axis=1) / (came > 0).sum(axis=1))
 
 
 def _matthews(sums: Sums) -> Float64:
