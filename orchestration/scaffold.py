@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from marketdata.settings import SettingsError
-from orchestration import scaffold_forecaster, scaffold_strategy, scaffold_venue
+from orchestration import scaffold_feature, scaffold_forecaster, scaffold_strategy, scaffold_venue
 
 Files = dict[Path, str]
 """Text of every file to be made or changed, by its path in the checkout."""
@@ -72,6 +72,17 @@ def _strategy(name: str, checkout: Path) -> tuple[Files, Files]:
     return made, {trading / "strategy_catalog.py": "".join(lines)}
 
 
+def _feature(name: str, checkout: Path) -> tuple[Files, Files]:
+    features, title = checkout / "features", _title(name)
+    _lines(features / "own.py", checkout)  # the form that it takes
+    imports = "".join(sorted([f"from features.{name} import FEATURE\n", "from features.own import check_own\n"]))
+    made = {
+        features / f"{name}.py": scaffold_feature.MODULE.format(name=name, title=title),
+        checkout / "tests" / "features" / f"test_{name}.py": scaffold_feature.TEST.format(name=name, imports=imports),
+    }
+    return made, {}
+
+
 def _venue(name: str, checkout: Path) -> tuple[Files, Files]:
     codecs, tests, page = checkout / "marketdata" / "codecs", checkout / "tests" / "codecs", checkout / "docs/venues.md"
     title = _title(name)
@@ -101,6 +112,7 @@ def _venue(name: str, checkout: Path) -> tuple[Files, Files]:
 
 
 KINDS: Final[Mapping[str, Callable[[str, Path], tuple[Files, Files]]]] = {
+    "feature": _feature,
     "forecaster": _forecaster,
     "strategy": _strategy,
     "venue": _venue,

@@ -23,7 +23,7 @@ def heartbeats(session: Session, dead_man_ns: int, start_ns: int, end_ns: int) -
     first, last = max(start_ns, session.open_ns), min(end_ns, session.close_ns)
     if last <= first:
         return no_controls()
-    times = np.arange(-(-first // step) * step, last, step, np.int64)
+    times = np.arange(-(-first // step) * step, last, step, dtype=np.int64)
     rows = np.zeros(len(times), CONTROL_DTYPE)
     rows["due_ns"], rows["kind"], rows["by"], rows["instrument_id"] = times, HEARTBEAT, WATCHER, -1
     return rows

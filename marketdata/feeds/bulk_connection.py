@@ -52,7 +52,7 @@ class BulkConnection(ClientConnection):
 
     def data_received(self, data: bytes) -> None:
         """Cut messages out of what was read."""
-        if self.response is None or self.protocol.state is not State.OPEN:
+        if self.response is None or not self._is_open():
             super().data_received(data)
             return
         if self._rest:
@@ -75,7 +75,7 @@ class BulkConnection(ClientConnection):
                     self._take(messages)
                     messages = []
                 super().data_received(data[at:end])
-                if self.protocol.state is not State.OPEN:
+                if not self._is_open():
                     return
             at = end
         if messages:
@@ -86,6 +86,9 @@ class BulkConnection(ClientConnection):
                 return
             self._rest += data[at:]
             self._needed = end - at
+
+    def _is_open(self) -> bool:
+        return self.protocol.state is State.OPEN
 
     def process_event(self, event: Any) -> None:
         """Hand over a message that the library has read."""

@@ -56,10 +56,10 @@ def bench(
 
 
 def new(
-    kind: Annotated[Literal["forecaster", "strategy", "venue"], typer.Argument(help="What to start.")],
+    kind: Annotated[Literal["feature", "forecaster", "strategy", "venue"], typer.Argument(help="What to start.")],
     name: Annotated[str, typer.Argument(help="Its name, a Python identifier.")],
 ) -> None:
-    """Write a working starting point, its test and its catalogue line."""
+    """Write a working starting point, its test and, where its family has a catalogue, its line there."""
     from orchestration.scaffold import scaffold
 
     for path in scaffold(kind, name, Path.cwd()):

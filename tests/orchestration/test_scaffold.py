@@ -12,15 +12,18 @@ from types import ModuleType
 
 import pytest
 
+from features.own import check_own, load_own
 from marketdata.codecs import catalog as venues
 from marketdata.settings import SettingsError
 from orchestration import scaffold_venue
 from orchestration.scaffold import KINDS, scaffold
 from tests.codecs import test_venue_laws, test_venues_page, venue_frames
+from tests.features.tape import random_tape
 from trading import strategy_catalog
 
 ROOT = Path(__file__).resolve().parents[2]
 CHANGED = (
+    "features/own.py",
     "models/catalog.py",
     "trading/strategy_catalog.py",
     "marketdata/codecs/catalog.py",
@@ -28,6 +31,7 @@ CHANGED = (
     "docs/venues.md",
 )
 MADE = {
+    "feature": ["features/my_idea.py", "tests/features/test_my_idea.py"],
     "forecaster": ["models/my_idea.py", "tests/models/test_my_idea.py", "models/catalog.py"],
     "strategy": ["trading/strategies/my_idea.py", "tests/trading/test_my_idea.py", "trading/strategy_catalog.py"],
     "venue": [
@@ -46,7 +50,7 @@ def checkout(tmp_path: Path) -> Path:
     for name in CHANGED:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    for folder in ("tests/models", "tests/trading", "trading/strategies"):
+    for folder in ("tests/features", "tests/models", "tests/trading", "trading/strategies"):
         (tmp_path / folder).mkdir()
     return tmp_path
 
@@ -90,7 +94,13 @@ def test_a_bad_name_is_refused_and_nothing_is_written(checkout: Path, kind: str,
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("forecaster", "catalog"), ("strategy", "taker"), ("venue", "catalog"), ("venue", "binance_spot")],
+    [
+        ("feature", "own"),
+        ("forecaster", "catalog"),
+        ("strategy", "taker"),
+        ("venue", "catalog"),
+        ("venue", "binance_spot"),
+    ],
 )
 def test_a_taken_name_is_refused_and_nothing_is_written(checkout: Path, kind: str, name: str) -> None:
     before = texts(checkout)
@@ -138,6 +148,14 @@ def test_the_tests_of_a_new_strategy_pass(checkout: Path, as_module, monkeypatch
     made = as_module("trading.strategies.my_idea")
     monkeypatch.setattr(strategy_catalog, "STRATEGIES", strategy_catalog.STRATEGIES | {"my_idea": made.my_idea})
     assert run_tests_of(as_module("tests.trading.test_my_idea")) == 5
+
+
+def test_the_tests_of_a_new_feature_pass(checkout: Path, as_module) -> None:
+    scaffold("feature", "my_idea", checkout)
+    made = as_module("features.my_idea")
+    assert check_own(load_own(checkout / "features" / "my_idea.py"), random_tape(7, 100)) == []
+    assert made.FEATURE.name == "my_idea"
+    assert run_tests_of(as_module("tests.features.test_my_idea")) == 3
 
 
 def test_the_tests_of_a_new_venue_pass_and_every_law_holds_for_it(
