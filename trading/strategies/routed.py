@@ -3,7 +3,8 @@
 Each venue is an instrument of the engine. At the start every leg sends its part: what takes, as IOC no worse than the plan's last
 price there, and what rests, post-only at the touch. What did not fill (quotes were gone on arrival, nobody came) then rests at
 the leg's touch and follows it, until the finish takes what is left some ticks behind the other side's touch: the order is done
-by its end wherever there is anything to take. Nothing is sent while an answer is under way, so nothing is bought twice.
+by its end wherever there is anything to take. Nothing is sent while an answer is under way, so nothing is bought twice; what
+found nothing is sent again when the quotes change, or after a second.
 
 Legs do not hand lots to each other: the plan is made once, from what was known at the start.
 """
@@ -63,6 +64,8 @@ L_TAKE: Final = 1
 L_LIMIT: Final = 2
 L_REST: Final = 3
 M_SENT: Final = 0
+M_RETRY: Final = 1
+"""Whether the plan was sent; until when what found nothing, or was refused, is not sent again unless the quotes change."""
 
 
 @cfunc(DECIDE_SIGNATURE, cache=True)
@@ -120,10 +123,15 @@ def decide_routed(
             out[0, O_CANCEL] = 1
             out[0, O_ID] = own_id
             rows = 1
+            memory[M_RETRY] = 0
         elif working >= left:
             return 0
     if not quoted or (last and working > 0) or left <= working or rows > 0:
         return rows
+    if now < memory[M_RETRY] and wake & WAKE_TOP == 0:
+        view[V_TIMER_NS] = min(view[V_TIMER_NS], memory[M_RETRY])
+        return 0
+    memory[M_RETRY] = now + NS_PER_S
     out[0, O_CANCEL] = 0
     out[0, O_SIDE] = side
     out[0, O_TIF] = IOC if last else POST_ONLY
