@@ -13,7 +13,7 @@ from tests.trading.tape import LATENCY, OPEN_NS, SESSION, Tape, engine, instrume
 from trading.engine import FOREVER
 from trading.execution import ParentOrder
 from trading.journal import FILL, ORDER
-from trading.routing import RouteError, route
+from trading.routing import Child, Route, RouteError
 from trading.strategies.routed import routed
 
 NEAR = instrument(0, taker_ppm=30)
@@ -94,7 +94,9 @@ def test_a_routed_order_is_never_larger_than_asked_wherever_the_stream_is_cut() 
     legs = (instrument(0), instrument(1))
     start = int(events["ts_recv"][len(events) // 4])
     quotes = quotes_at(events, legs, -1, start)
-    plan = route(-1, 25, quotes)
+    # The two random books have nothing to do with each other: a plan over both is written by hand.
+    taken = Child(0, 12, quotes[0].levels[-1][0], False, 0.0)
+    plan = Route((taken, Child(1, 13, quotes[1].touch_units, True, 0.0)), 0, 0.0)
     strategy = routed(plan, -1, (0, 1), start_ns=start, end_ns=start + 20 * NS_PER_S)
     made = engine(strategy, instruments=legs)
     _, whole = run(made, events)
