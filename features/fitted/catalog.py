@@ -1,5 +1,6 @@
 """The catalogue of fitted features, written out: which members there are and which columns they make."""
 
+from dataclasses import replace
 from typing import Final
 
 from features.aggressors import KIND_NAMES
@@ -45,4 +46,4 @@ def fitted_catalogue(settings: Settings) -> tuple[FeatureEntry, ...]:
         entries.append(FeatureEntry(name, "log 1/s" if "log" in name else "1", formula, BMM_2015, lag, lag, False))
     for member in FITTED.values():
         entries += member.entries(windows)
-    return tuple(entries)
+    return tuple(replace(entry, family="fitted", key=entry.name) for entry in entries)
