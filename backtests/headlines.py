@@ -4,7 +4,7 @@ All intervals are 95 %, from one stationary bootstrap of time blocks on the evid
 drawdown's is that of reordered blocks, the share of positive days' the exact binomial one: a handful of days is not resampled.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -134,7 +134,7 @@ def _figures(models: NightModels, result: ScreenResult, name: str, block: float,
             place = when[chosen] * ROC_BINS + bins[chosen]
             counts = np.bincount(place, minlength=ROC_BINS * length).reshape(length, ROC_BINS)
             columns[f"{label}_{side}"] = counts.astype(np.float64)
-    figures = {
+    figures: dict[str, Callable[[Sums], Float64]] = {
         "net_bps": lambda s: 1e4 * s["net"] / s["value"],
         "winning_share": lambda s: s["paid"] / s["trips"],
         "log_loss": lambda s: s["loss"] / s["rows"],
@@ -201,7 +201,7 @@ def _sets(
     pnl = np.column_stack([evidence.pnl[name] for name in names])
     loss = np.column_stack([evidence.loss[name] for name in names])
     known = np.all(np.isfinite(loss), axis=1)
-    found = []
+    found: list[dict[str, float]] = []
     for series, held in ((-pnl, np.ones(len(pnl), bool)), (np.where(known[:, None], loss, 0.0), known)):
         if not held.any():
             found.append({})

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from backtests.parameters import TakerParameters
 from backtests.replay import run_days
@@ -106,7 +107,7 @@ def screen_bias(
     return ScreenBias(tuple(rows), _spearman(screened, made), mean)
 
 
-def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+def _spearman(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     from scipy.stats import spearmanr
