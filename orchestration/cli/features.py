@@ -46,6 +46,8 @@ def _market(events: int) -> "tuple[FeaturePipeline, EventArray]":
     from marketdata.sources import build_source, preset
 
     settings = _every_family(preset("simulated", None, sessions=1))
+    simulator = settings.simulator.model_copy(update={"events_per_session": events})
+    settings = settings.model_copy(update={"simulator": simulator})
     source = build_source(settings)
     session, item = source.sessions()[0], settings.instruments[0]
     found = source.events(source.raw_ticks(session.date, item.symbol), session.date, item.symbol)
