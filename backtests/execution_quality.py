@@ -16,7 +16,7 @@ from backtests.tca import market_mids
 from marketdata.clock import NS_PER_MINUTE, NS_PER_S, Session
 from marketdata.events import EventArray
 from models.intervals import Interval, block_length, figure_intervals
-from trading.journal import FILL, FORECAST, ORDER, Journal
+from trading.journal import FILL, FORECAST, JOURNAL_DTYPE, ORDER, Journal
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -89,7 +89,7 @@ def execution_quality(
     seed : int
         Of the intervals' bootstrap: time blocks of at least a minute, fills of all instruments together.
     """
-    journal = np.concatenate([r.journal for r in results]) if results else np.zeros(0)
+    journal: Journal = np.concatenate([r.journal for r in results]) if results else np.zeros(0, JOURNAL_DTYPE)
     places, sent, filled = _pairs(results)
     bid, ask = sent["bid_units"].astype(np.float64), sent["ask_units"].astype(np.float64)
     side, price = filled["side"].astype(np.float64), filled["price_units"].astype(np.float64)
@@ -97,14 +97,14 @@ def execution_quality(
     quoted = (bid > 0) & (ask > 0)
     mid = 0.5 * (bid + ask)
     slippage = np.where(quoted, BPS * side * (price - mid) / np.where(quoted, mid, 1.0), np.nan)
-    orders = journal[journal["kind"] == ORDER] if results else journal
+    orders = journal[journal["kind"] == ORDER]
     interval, count = _intervals(results, at)
-    sent_at, _ = _intervals(results, orders["ts_ns"].astype(np.int64) if results else np.zeros(0, np.int64))
+    sent_at, _ = _intervals(results, orders["ts_ns"].astype(np.int64))
 
     def mean(values: Float64, weights: Float64, where: npt.NDArray[np.bool_]) -> Interval:
         columns = {
-            "sum": np.bincount(interval[where], weights=(values * weights)[where], minlength=count),
-            "weight": np.bincount(interval[where], weights=weights[where], minlength=count),
+            "sum": np.bincount(interval[where], weights=(values * weights)[where], minlength=count).astype(np.float64),
+            "weight": np.bincount(interval[where], weights=weights[where], minlength=count).astype(np.float64),
         }
         return _ratio(columns, seed)
 
@@ -117,10 +117,10 @@ def execution_quality(
     edges, counts = _histogram(slippage[quoted])
     rate = _ratio(
         {
-            "sum": np.bincount(interval, weights=lots, minlength=count),
-            "weight": np.bincount(sent_at, weights=orders["size_lots"].astype(float), minlength=count)
-            if results
-            else np.zeros(count),
+            "sum": np.bincount(interval, weights=lots, minlength=count).astype(np.float64),
+            "weight": np.bincount(sent_at, weights=orders["size_lots"].astype(float), minlength=count).astype(
+                np.float64
+            ),
         },
         seed,
     )

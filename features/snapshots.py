@@ -15,7 +15,7 @@ Kolm, Turiel, Westray (2023). Deep order flow imbalance. Mathematical Finance 33
 
 import math
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -124,8 +124,8 @@ def _fold(state: SnapshotState, books: Float64, tick: float, out: Float64) -> No
         to[12] = share
         to[13] = (near_bid - near_ask) / (near_bid + near_ask) if near_bid + near_ask > 0.0 else np.nan
         new_mid = 0.5 * (bid + ask)
-        flow = 0
-        move = 0
+        flow: Any = 0
+        move: Any = 0
         if is_first:
             for m in range(DEPTH):
                 to[m] = np.nan

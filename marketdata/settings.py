@@ -82,7 +82,9 @@ class SamplingSettings(_Section):
 class LabelSettings(_Section):
     """What a label is; ``executable``: mid at ``ts_recv + latency + horizon`` minus mid at ``ts_recv + latency``."""
 
-    form: Literal["executable", "events", "anchored", "smoothed", "next_move", "triple_barrier", "volatility"] = "executable"
+    form: Literal["executable", "events", "anchored", "smoothed", "next_move", "triple_barrier", "volatility"] = (
+        "executable"
+    )
     """Which label the night trains on; the anchored and the smoothed one are for comparison, because nobody can trade them."""
     horizon_ns: int = Field(default=10 * NS_PER_S, gt=0)
     horizon_events: int = Field(default=100, ge=1)
@@ -139,7 +141,7 @@ class StrategySettings(_Section):
     """The strategy that trades a forecast; the same parameters in backtest, paper and live."""
 
     name: str = Field(default="taker", min_length=1)
-    """As ``flowsense strategies list`` has it, or ``path.py:name``. A night's gate and band always judge forecasts by the taker."""
+    """As ``flowsense strategies list`` has it, or ``path.py:name``; a night's gate and band always judge by the taker."""
     parameters: tuple[str, ...] = ()
     """Of a strategy other than the taker, as ``name=value``."""
     max_position_lots: int = Field(default=5, ge=1)

@@ -93,8 +93,8 @@ class Evidence:
                 raise ValueError(f"pnl of {name!r} holds NaN or infinity")
             if np.any(np.isinf(self.loss[name])):
                 raise ValueError(f"loss of {name!r} holds infinity")
-        for name, series in self.configurations.items():
-            if name in self.names or series.shape != (n,) or not np.all(np.isfinite(series)):
+        for name, tried in self.configurations.items():
+            if name in self.names or tried.shape != (n,) or not np.all(np.isfinite(tried)):
                 raise ValueError(f"configuration {name!r} has a model's name, NaN or infinity, or not shape ({n},)")
 
     def tried(self) -> Float64:

@@ -52,8 +52,8 @@ def study_lines(folder: Path, seed: int = 0) -> Iterator[str]:
         heads = ("labelled", "down", "flat", "up", "majority", "persistence", "row before", "already past")
         yield f"  {'form':<15}" + "".join(f" {head:>12}" for head in heads)
         for score in compare_forms(rows, events, item, settings.label, settings.latency, session):
-            shares = (score.down, score.flat, score.up, score.majority, score.persistence, score.previous_row)
-            figures = (*shares, score.already_happened)
+            known = (score.down, score.flat, score.up, score.majority, score.persistence, score.previous_row)
+            figures = (*known, score.already_happened)
             numbers = "".join(f" {100 * value:>12.1f}" if value == value else f" {'-':>12}" for value in figures)
             yield f"  {score.form:<15} {score.labelled:>12,}{numbers}"
         yield ""

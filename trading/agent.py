@@ -230,8 +230,15 @@ def agent_answer(
     after = _i(next_state(before, answer)) if j >= 0 else ILLEGAL
     if after == ILLEGAL:
         if j < 0 and answer in (CANCEL_REFUSED, MODIFY_REFUSED):
-            kind = _i(CANCEL_REJECTED) if answer == CANCEL_REFUSED else _i(MODIFY_REJECTED)
-            k = note(agent, parameters, out, kind, now, slot, reason)
+            k = note(
+                agent,
+                parameters,
+                out,
+                CANCEL_REJECTED if answer == CANCEL_REFUSED else MODIFY_REJECTED,
+                now,
+                slot,
+                reason,
+            )
             out[k].venue_ns = said.venue_ns
             out[k].order_id = said.order_id
         else:

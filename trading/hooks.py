@@ -148,6 +148,6 @@ def find_queue_model(text: str) -> QueueModel:
     found = names_of_file(Path(head)).get(tail)
     if isinstance(found, QueueModel):
         return found
-    if not hasattr(found, "native_name") or found._sig != QUEUE_SIGNATURE:
+    if not hasattr(found, "native_name") or getattr(found, "_sig", None) != QUEUE_SIGNATURE:
         raise SettingsError(f"{head}: {tail!r} is neither a QueueModel nor a cfunc of trading.hooks.QUEUE_SIGNATURE")
     return QueueModel(text, found)

@@ -7,7 +7,7 @@ counter and a seed, not from a generator, so that cutting the stream anywhere dr
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -150,7 +150,7 @@ def latency_tables(models: Sequence[LatencyModel]) -> tuple[Int64, Int64]:
 
 
 @njit(cache=True)
-def _hash(seed: int, leg: int, count: int) -> int:
+def _hash(seed: int, leg: int, count: int) -> Any:
     """Return 32 well-mixed bits (splitmix64)."""
     z = (
         np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)

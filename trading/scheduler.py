@@ -297,7 +297,8 @@ def run_kernel(
         v += 1
     other, due = NOTHING, limit
     venue_until, agent_until = limit, limit
-    busy, timer = np.int64(-1), np.int64(-1)
+    busy: Any = np.int64(-1)
+    timer = np.int64(-1)
     while True:
         written = g[G_OUT] + g[G_CMD_TAIL] + venue_g[N_RSP_TAIL]
         if written != busy or g[G_NEXT_TIMER] != timer:

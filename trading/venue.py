@@ -218,7 +218,7 @@ def _can_fill(venue: VenueState, slot: int, side: int, limit: int, lots: int) ->
 
 
 @njit(cache=True)
-def impact_units(parameters: EngineParameters, slot: int, price: int, lots: int) -> int:
+def impact_units(parameters: EngineParameters, slot: int, price: int, lots: int) -> Any:
     """Return by how many price units an order of ``lots`` moves its own price, rounded up; 0 where impact is off."""
     ppm, daily = parameters.inst[slot, K_IMPACT_PPM], parameters.inst[slot, K_DAILY_LOTS]
     if ppm == 0 or daily == 0:

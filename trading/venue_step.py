@@ -69,20 +69,20 @@ def make_books(
     """End the venue's idleness: its books are the agent's and the rows from ``first`` (the agent's next) to ``until``."""
     venue.g[N_IDLE] = 0
     for slot in range(len(venue.counts)):
-        for side in range(2):
-            count = books.counts[slot, side]
-            venue.counts[slot, side] = count
-            venue.price[slot, side, :count] = books.price[slot, side, :count]
-            venue.size[slot, side, :count] = books.size[slot, side, :count]
+        for half in range(2):
+            count = books.counts[slot, half]
+            venue.counts[slot, half] = count
+            venue.price[slot, half, :count] = books.price[slot, half, :count]
+            venue.size[slot, half, :count] = books.size[slot, half, :count]
         venue.counters[slot] = books.counters[slot]
     for row in range(first, until):
         event = market[row]
         number = np.int64(event.instrument_id)
-        slot = parameters.slot_of[number] if 0 <= number < len(parameters.slot_of) else -1
-        if slot >= 0 and parameters.inst[slot, K_TRADED] != 0:
-            prices, sizes, counts = venue.price[slot], venue.size[slot], venue.counts[slot]
+        own = parameters.slot_of[number] if 0 <= number < len(parameters.slot_of) else -1
+        if own >= 0 and parameters.inst[own, K_TRADED] != 0:
+            prices, sizes, counts = venue.price[own], venue.size[own], venue.counts[own]
             action, side = np.int64(event.action), np.int64(event.side)
-            levels_apply(prices, sizes, counts, venue.counters[slot], action, side, event.price_units, event.size_lots)
+            levels_apply(prices, sizes, counts, venue.counters[own], action, side, event.price_units, event.size_lots)
 
 
 @inlined

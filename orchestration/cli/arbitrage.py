@@ -96,7 +96,8 @@ def _print(title: str, keys: tuple[str, ...], rows: list[dict[str, Any]]) -> Non
 
 def _latest(root: Any, settings: Settings, legs: list[str]) -> Any:
     """Return the last session of which every leg is published."""
-    from marketdata.partitions import PartitionKey, PartitionMissing, load_partition
+    from marketdata.partitions import PartitionMissing, load_partition
+    from marketdata.paths import PartitionKey
 
     calendar = settings.market_calendar()
     for session in reversed(calendar.first_sessions(settings.start_date, settings.sessions)):
@@ -115,7 +116,12 @@ def _watch_live(monitor: "ArbitrageMonitor", feed: Any, seconds: float, *, as_js
     from marketdata.messages import EventBatch, SessionStart
 
     state, stop = monitor.init(), _stop_event()
-    timer = threading.Timer(seconds, lambda: (stop.set(), feed.close()))
+
+    def end() -> None:
+        stop.set()
+        feed.close()
+
+    timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
 
