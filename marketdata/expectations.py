@@ -207,12 +207,19 @@ def _raw_suite(frame: pl.DataFrame, settings: Settings) -> tuple[list[Any], list
     ], names
 
 
+RATIO_DIFFERENCES: Final = frozenset({"social_sentiment_change"})
+"""Differences of two ratios: they lie within -2 and 2."""
+
 _REDUCED: Final = ("infinite_values", "largest_ratio", "smallest_count")
 
 
 def _reduced(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     """Return the frame with, row by row, how many of the named values are infinite, the largest |ratio|, the smallest count."""
-    ratios = [pl.col(name).abs().fill_nan(0.0) for name in names if name.startswith(RATIOS)]
+    ratios = [
+        pl.col(name).abs().fill_nan(0.0) / (2.0 if name in RATIO_DIFFERENCES else 1.0)
+        for name in names
+        if name.startswith(RATIOS)
+    ]
     counts = [pl.col(name).fill_nan(0.0) for name in names if name.startswith(NOT_NEGATIVE)]
     infinite = [pl.col(name).is_infinite().cast(pl.Int64) for name in names]
     zero = pl.lit(0.0)

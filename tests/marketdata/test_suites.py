@@ -12,7 +12,7 @@ from marketdata.suites import run_suite
 SETTINGS = preset("simulated", None)
 T0 = 1_767_627_000_000_000_000
 TIMES = [T0 + k * 1_000_000 for k in range(4)]
-SIGNALS = ("social_sentiment", "social_attention")
+SIGNALS = ("social_sentiment", "social_attention", "social_sentiment_change")
 
 
 def points() -> pl.DataFrame:
@@ -46,6 +46,7 @@ def signals() -> pl.DataFrame:
             "symbol": ["ALFA", "BRAVO", "ALFA", "ECHO"],
             "social_sentiment": [0.5, -1.0, float("nan"), 1.0],
             "social_attention": [3.0, -0.5, 0.0, 12.0],
+            "social_sentiment_change": [1.9, -2.0, float("nan"), 0.0],
         }
     )
 
@@ -75,6 +76,11 @@ FAULTS = {
     "a negative size": ("labels", {"entry_bid_lots": [5, -1, 0, 5]}, "column=entry_bid_lots"),
     "signals out of order": ("signals", {"ts_known": TIMES[::-1]}, "increasing(column=ts_known"),
     "a signal of nobody": ("signals", {"symbol": ["ALFA", "ZULU", "ALFA", "ECHO"]}, "in_set(column=symbol"),
+    "a change of sentiment above two": (
+        "signals",
+        {"social_sentiment_change": [0.5, 2.1, 0.0, 0.0]},
+        "column=largest_ratio",
+    ),
     "a sentiment above one": ("signals", {"social_sentiment": [0.5, 1.5, 0.0, 0.0]}, "column=largest_ratio"),
     "an infinite signal": ("signals", {"social_attention": [float("inf")] * 4}, "column=infinite_values"),
     "a row of an instrument that is none": ("dataset", {"instrument_id": [0, 1, 2, 9]}, "in_set(column=instrument_id"),
