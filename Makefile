@@ -11,10 +11,13 @@ SPEED ?= 20
 ROOT ?=
 TORCH_INDEX ?=
 ARGS ?=
+# Processes of a test run; 0 runs the tests in one.
+WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 _root = $(if $(ROOT),--root $(ROOT))
+_workers = $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadgroup)
 _index = $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .PHONY: help setup setup-dev run up test test-real test-all check fmt lint type arch golden bench defs lock clean
@@ -51,13 +54,13 @@ up: setup  ## Dagster UI, MLflow UI, prediction API and paper executor in one te
 	@$(BIN)/flowsense $(_root) --source $(SOURCE) up --speed $(SPEED) $(ARGS)
 
 test: setup-dev  ## the default tests (under five minutes)
-	@$(BIN)/python -m pytest -q -m "not slow and not realdata and not network and not gpu" $(ARGS)
+	@$(BIN)/python -m pytest -q $(_workers) -m "not slow and not realdata and not network and not gpu" $(ARGS)
 
 test-real: setup-dev  ## the tests on the recorded data beside the checkout
-	@$(BIN)/python -m pytest -q -m "realdata and not network and not gpu" $(ARGS)
+	@$(BIN)/python -m pytest -q $(_workers) -m "realdata and not network and not gpu" $(ARGS)
 
 test-all: setup-dev  ## every test that needs no network and no accelerator
-	@$(BIN)/python -m pytest -q -m "not network and not gpu" $(ARGS)
+	@$(BIN)/python -m pytest -q $(_workers) -m "not network and not gpu" $(ARGS)
 
 check: lint type arch test test-real  ## what CI runs
 

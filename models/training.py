@@ -276,7 +276,7 @@ def trial_of(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any]:
         "label": json.dumps(label, sort_keys=True),
         "model": name,
         "hyperparameters": model_hyperparameters(name, settings),
-        "strategy": settings.strategy.model_dump(),
+        "strategy": settings.strategy.model_dump(mode="json"),
     }
 
 

@@ -34,3 +34,18 @@ def small_world(tmp_path_factory: pytest.TempPathFactory) -> "SmallWorld":
     from tests.small_world import make_small_world
 
     return make_small_world(tmp_path_factory.mktemp("small_world"))
+
+
+SHARED_WORLDS = {"orchestration": "small_world", "report": "small_world", "serving": "serving", "models": "models"}
+"""Folders of tests whose expensive world is made once a process: their tests stay in one process."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let a file's tests stay in one process, and those of a folder that shares a world (pytest-xdist, ``--dist loadgroup``)."""
+    for item in items:
+        folder = item.path.parent.name
+        group = SHARED_WORLDS.get(folder, item.path.stem + folder)
+        if folder == "orchestration" and "small_world" not in getattr(item, "fixturenames", ()):
+            group = item.path.stem + folder
+        item.add_marker(pytest.mark.xdist_group(group))

@@ -29,6 +29,7 @@ import polars as pl
 from marketdata.clock import NS_PER_MS, NS_PER_S
 from marketdata.events import EventArray
 from marketdata.instruments import Instrument
+from models.forecast import clean_copy
 from trading.arbitrage_kernel import OPPORTUNITY_DTYPE, PAIR_COLUMNS, end_episodes, watch_events
 
 CLOSE_NAMES: Final = ("", "closed", "stale", "lost", "end")
@@ -149,7 +150,7 @@ class ArbitrageMonitor:
             done, written = watch_events(state, self._ints, self._floats, self._leg_of, rows, done, out)
             ended.append(out[:written])
             if done == len(rows):
-                return state, np.concatenate(ended)
+                return state, clean_copy(np.concatenate(ended))
 
     def finish(self, state: MonitorState, until_ns: int) -> tuple[MonitorState, npt.NDArray[np.void]]:
         """Let time pass to ``until_ns`` without events; what is open then ends."""
