@@ -12,7 +12,7 @@ from orchestration.initialise import initialise
 from orchestration.location import build_definitions
 from tests.orchestration.snapshot import SNAPSHOT, graph_of, simulated_definitions
 
-LOAD_SECONDS = 2.0
+LOAD_SECONDS = 3.0
 
 
 def test_definitions_validate_and_the_asset_graph_equals_its_snapshot(tmp_path):
@@ -35,7 +35,7 @@ def test_every_tick_asset_is_in_the_ingest_job_and_every_other_in_one_job(tmp_pa
     assert sorted(members) == sorted(graph["assets"])
 
 
-def test_the_code_location_loads_in_a_fresh_process_within_two_seconds(initialised_root):
+def test_the_code_location_loads_in_a_fresh_process_within_three_seconds(initialised_root):
     # The process's own time counts, so that whatever else runs on the machine does not decide.
     code = "import time, orchestration.definitions as d; d.defs.get_repository_def(); print(time.process_time())"
     environment = {**os.environ, "FLOWSENSE_ROOT": str(initialised_root.path)}
