@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 MODULES: Final = (
     "benchmarks.books",
@@ -121,8 +122,9 @@ def run_benchmarks(names: Iterable[str] = (), progress: Callable[[str], None] | 
 
 
 def _row(name: str, values: dict[str, Any]) -> BenchmarkRow:
+    plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in values.items()}
     try:
-        row = msgspec.convert({"name": name, **values}, BenchmarkRow, strict=False)
+        row = msgspec.convert({"name": name, **plain}, BenchmarkRow, strict=False)
     except msgspec.ValidationError as error:
         raise BenchmarkError(f"benchmark {name} gave no valid row: {error}") from error
     return replace(row, ratio=row.per_s / row.peer_per_s) if row.peer_per_s else row
