@@ -118,7 +118,9 @@ def _snapshot_values(
     expiry = moment["expiry_ns"]
     cuts = np.flatnonzero(np.diff(expiry)) + 1
     smiles = [
-        expiry_smile(float(value["days"][part[0]]), value["iv"][part], value["delta"][part], is_call[part])
+        expiry_smile(
+            float(value["days"][part[0]]), value["strike"][part], value["iv"][part], value["delta"][part], is_call[part]
+        )
         for part in np.split(np.arange(len(expiry)), cuts)
     ]
     term = term_structure(smiles)

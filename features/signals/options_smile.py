@@ -4,6 +4,7 @@ Volatilities are read off each expiry by linear interpolation in delta, never be
 brought to a constant maturity, so that a value does not jump when one expiry leaves and the next comes.
 """
 
+from bisect import bisect_right
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -49,23 +50,43 @@ class TermStructure(NamedTuple):
     curvature: float
 
 
-def expiry_smile(days: float, iv: Float64, delta: Float64, is_call: Bool) -> ExpirySmile:
+def expiry_smile(days: float, strike: Float64, iv: Float64, delta: Float64, is_call: Bool) -> ExpirySmile:
     """Return the smile of one expiry.
 
     Parameters
     ----------
     days : float
         To expiry.
-    iv, delta : float64 arrays, shape (C,)
-        Per contract: volatility a year (0.6 is 60 %); calls' deltas positive, puts' negative. NaN or a volatility that is
-        not positive leaves a contract out.
+    strike, iv, delta : float64 arrays, shape (C,)
+        Per contract: strike in the underlying's unit, volatility a year (0.6 is 60 %), and delta, calls' positive and puts'
+        negative. NaN or a volatility that is not positive leaves a contract out, and so does a delta out of order: deltas
+        fall with the strike, but one made from a stale price says 0.5 far from the money. The longest run in order is kept.
     is_call : bool array, shape (C,)
     """
     usable = (iv > 0) & np.isfinite(iv) & np.isfinite(delta)
     calls, puts = usable & is_call, usable & ~is_call
-    call_50, call_25 = _at(delta[calls], iv[calls], (0.5, 0.25))
-    put_50, put_25 = _at(delta[puts], iv[puts], (-0.5, -0.25))
+    kept_calls, kept_puts = (np.flatnonzero(side)[_in_order(strike[side], delta[side])] for side in (calls, puts))
+    call_50, call_25 = _at(delta[kept_calls], iv[kept_calls], (0.5, 0.25))
+    put_50, put_25 = _at(delta[kept_puts], iv[kept_puts], (-0.5, -0.25))
     return ExpirySmile(days, 0.5 * (call_50 + put_50), call_25, put_25)
+
+
+def _in_order(strike: Float64, delta: Float64) -> npt.NDArray[np.int64]:
+    """Return the places of the longest run of contracts, by strike, whose deltas never rise (patience sorting)."""
+    order = np.argsort(strike, kind="stable")
+    falling = (-delta[order]).tolist()
+    ends: list[float] = []
+    last: list[int] = []
+    before: list[int] = []
+    for k, value in enumerate(falling):
+        place = bisect_right(ends, value)
+        before.append(last[place - 1] if place else -1)
+        ends[place : place + 1], last[place : place + 1] = [value], [k]
+    kept, k = [], last[-1] if last else -1
+    while k >= 0:
+        kept.append(k)
+        k = before[k]
+    return order[np.array(kept[::-1], np.int64)].astype(np.int64)
 
 
 def _at(delta: Float64, iv: Float64, wanted: tuple[float, float]) -> tuple[float, float]:

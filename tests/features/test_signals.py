@@ -18,6 +18,7 @@ from features.signals.options_baseline import (
     daily_rows,
     unusual_activity,
 )
+from features.signals.options_smile import expiry_smile
 from features.signals.sentiment import LexiconSentiment
 from features.signals.social import mentions, relevance, social_signals
 from marketdata.clock import NS_PER_DAY, NS_PER_HOUR, NS_PER_S, Session, from_ns
@@ -276,3 +277,14 @@ def test_the_lexicon_orders_labelled_sentences(shared_data: Path) -> None:
     mean = table.with_columns(pl.Series("s", scores)).group_by("label").agg(pl.col("s").mean())
     by_label = dict(mean.iter_rows())
     assert by_label["negative"] < by_label["neutral"] - 0.2 < by_label["positive"] - 0.4
+
+
+def test_a_delta_made_from_a_stale_price_far_from_the_money_is_left_out_of_the_smile() -> None:
+    strike = np.array([80.0, 90.0, 100.0, 110.0, 120.0, 200.0])
+    iv = np.array([0.80, 0.75, 0.70, 0.68, 0.66, 4.5])
+    call = np.array([0.90, 0.75, 0.52, 0.30, 0.15, 0.5])
+    both = (np.tile(strike, 2), np.tile(iv, 2), np.concatenate([call, call - 1.0]), np.arange(12) < 6)
+    clean = np.tile(np.arange(6) < 5, 2)
+    with_stale = expiry_smile(30.0, *both)
+    assert with_stale == expiry_smile(30.0, *(part[clean] for part in both))
+    assert 0.66 < with_stale.atm < 0.71

@@ -215,7 +215,10 @@ def test_a_recording_played_by_a_venue_that_misbehaves_gives_its_own_book_too(
     assert dict(server.happened) == dict.fromkeys(kinds, 3)
     assert feed.metrics.reconnects == 3
     assert 6 <= feed.metrics.gaps <= 9, "three drops, three late frames, three breaks, unless two met in one resync"
-    assert checker.snapshots == feed.metrics.gaps + 1 == feed.metrics.resyncs + 1
+    assert checker.snapshots == feed.metrics.resyncs + 1
+    assert 6 <= feed.metrics.resyncs <= feed.metrics.gaps, (
+        "a gap before the snapshot of another has come costs none of its own"
+    )
 
 
 def test_four_symbols_on_one_connection_with_their_recorded_rest_answers(shared_data: Path) -> None:
