@@ -57,7 +57,7 @@ test: setup-dev  ## the default tests (under five minutes)
 	@$(BIN)/python -m pytest -q $(_workers) -m "not slow and not realdata and not network and not gpu" $(ARGS)
 
 test-real: setup-dev  ## the tests on the recorded data beside the checkout
-	@$(BIN)/python -m pytest -q $(_workers) -m "realdata and not network and not gpu" $(ARGS)
+	@$(BIN)/python -m pytest -q -m "realdata and not network and not gpu" $(ARGS)
 
 test-all: setup-dev  ## every test that needs no network and no accelerator
 	@$(BIN)/python -m pytest -q $(_workers) -m "not network and not gpu" $(ARGS)

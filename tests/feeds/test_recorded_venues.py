@@ -17,7 +17,7 @@ from marketdata.feeds.books import BookKeeper
 from marketdata.feeds.protocol import WatermarkGuard
 from marketdata.feeds.websocket import WebSocketFeed
 from marketdata.feeds.websocket_settings import WebSocketSettings
-from marketdata.frames import QUARANTINE
+from marketdata.frames import QUARANTINE, frame_batch
 from marketdata.instruments import Instrument
 from marketdata.messages import EventBatch, FeedStatus, StatusKind, StreamItem
 from tests.feeds.binance_like import groups
@@ -130,10 +130,27 @@ class Checker:
         self.compared += 1
 
 
+def warm_up(recorded: Recorded, market: BinanceMarket, instruments: dict[str, Instrument]) -> None:
+    """Compile what decodes and keeps books: a consumer that stands still for that long has not seen what the venue played."""
+    codec, keeper = BinanceCodec(market, instruments, QUARANTINE), BookKeeper()
+    snapshots = [
+        (book.snapshot(), codec.snapshot_url(symbol))
+        for symbol, book in recorded.books().items()
+        if symbol in instruments
+    ]
+    frames = [(frame.payload, market.sockets[0][0]) for frame in recorded.script[:200]]
+    state = codec.init()
+    for payload, stream in [*frames, *snapshots, *frames]:
+        state, decoded = codec.step(state, frame_batch([(0, payload)], stream))
+        if len(decoded.events):
+            keeper.apply(decoded.events)
+
+
 def run(
     recorded: Recorded, market: BinanceMarket, instruments: dict[str, Instrument], faults: dict[int, Fault], every: int
 ) -> tuple[Checker, WebSocketFeed, ExchangeServer]:
     socket, rest = ("/".join(address.split("/")[:3]) for address in (market.sockets[0][0], market.rest))
+    warm_up(recorded, market, instruments)
     with ExchangeServer(recorded.script, recorded.books(), faults, burst=200, pause_s=0.0005) as server:
         real = {socket: f"ws://127.0.0.1:{server.port}", rest: f"http://127.0.0.1:{server.port}"}
         feed = WebSocketFeed([BinanceCodec(market, instruments, QUARANTINE)], settings=SETTINGS, addresses=real)
