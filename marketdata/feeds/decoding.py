@@ -126,21 +126,19 @@ class FrameDecoder:
         rows = np.flatnonzero((events["flags"] & WHOLE == WHOLE) | (events["action"] == CLEAR))
         if not len(rows):
             return []
-        known: dict[int, tuple[bool, int]] = {}
+        known: dict[int, int] = {}
         for row in events[rows].tolist():
             *_, sequence, instrument, action, _, flags, _ = row
             if flags & WHOLE == WHOLE:
-                known[instrument] = (True, sequence)
+                self.metrics.snapshots += 1
+                self.metrics.resyncs += instrument in self.lost
+                self.lost.discard(instrument)
+                known[instrument] = sequence
             elif not flags & F_SNAPSHOT and action == CLEAR:
-                known[instrument] = (False, sequence)
-        items: list[StreamItem] = []
-        for instrument, (is_known, sequence) in known.items():
-            if not is_known:
                 self.lost.add(instrument)
-                continue
-            self.metrics.snapshots += 1
-            self.metrics.resyncs += instrument in self.lost
-            self.lost.discard(instrument)
+                known.pop(instrument, None)
+        items: list[StreamItem] = []
+        for instrument, sequence in known.items():
             symbol = self._symbols.get(instrument, str(instrument))
             items.append(FeedStatus(0, StatusKind.SYNCED, ts_recv, self.codec.venue, symbol, found=sequence))
         return items
