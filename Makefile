@@ -53,7 +53,7 @@ run: setup  ## simulate a market, run the nights on it, decide, trade the next s
 up: setup  ## Dagster UI, MLflow UI, prediction API and paper executor in one terminal; Ctrl-C stops all
 	@$(BIN)/flowsense $(_root) --source $(SOURCE) up --speed $(SPEED) $(ARGS)
 
-test: setup-dev  ## the default tests (under five minutes)
+test: setup-dev  ## the default tests, in two processes (WORKERS=0: in one)
 	@$(BIN)/python -m pytest -q $(_workers) -m "not slow and not realdata and not network and not gpu" $(ARGS)
 
 test-real: setup-dev  ## the tests on the recorded data beside the checkout
