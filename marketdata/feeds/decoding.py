@@ -108,8 +108,11 @@ class FrameDecoder:
         self.metrics.frames -= decoded.ignored.get("opened", 0)
         self.metrics.gaps += len(decoded.gaps)
         self.metrics.rejected += len(decoded.rejected)
+        # A gap that clears a book counts at its CLEAR row: a snapshot before it in the same rows mends no loss.
+        clears = (decoded.events["action"] == CLEAR) & (decoded.events["flags"] & F_SNAPSHOT == 0)
+        cleared = set(decoded.events["instrument_id"][clears].tolist()) if decoded.gaps else set()
         for gap in decoded.gaps:
-            if gap.symbol in self.codec.instruments:
+            if gap.symbol in self.codec.instruments and self.codec.instruments[gap.symbol].instrument_id not in cleared:
                 self.lost.add(self.codec.instruments[gap.symbol].instrument_id)
             items.append(
                 FeedStatus(0, StatusKind.GAP, gap.ts_recv, self.codec.venue, gap.symbol, gap.expected, gap.found)

@@ -15,6 +15,7 @@ from marketdata.events import CLEAR, F_LAST, F_SNAPSHOT, EventArray, empty_event
 from marketdata.feeds import FrameReplayFeed, ReplayFeed, SocketFeed, WallClock, consume, serve_stream, stream_session
 from marketdata.feeds.backoff import Backoff
 from marketdata.feeds.catalog import FEEDS, FeedContext, open_feed
+from marketdata.feeds.decoding import FrameDecoder
 from marketdata.feeds.metrics import FeedMetrics, LagHistogram
 from marketdata.feeds.protocol import Feed, FeedError, WatermarkError, WatermarkGuard
 from marketdata.feeds.receiver import run_receiver
@@ -307,3 +308,23 @@ def test_the_guard_begins_anew_with_a_session() -> None:
     guard.check(batch([5], 9))
     guard.check(SessionStart(0, date(2026, 1, 5), 0, 1, ()))
     guard.check(batch([1], 1))
+
+
+def test_a_snapshot_that_a_hole_ends_at_once_mends_no_loss_and_the_next_one_does() -> None:
+    market, codec = Market(["AAAUSDT"], 60, 1), spot_codec("AAAUSDT")
+    decoder, stream = FrameDecoder(codec, FeedMetrics()), "wss://venue"
+    depths = [market.script[place] for place in market.depth_places()]
+    first = market.books["AAAUSDT"]
+    for k, frame in enumerate(depths[:6]):
+        if k != 3:
+            decoder.step(frame_batch([(k, frame.payload)], stream), 0)
+    snapshot = first.snapshot()
+    decoder.step(frame_batch([(10, snapshot)], codec.snapshot_url("AAAUSDT")), 0)
+    counts = decoder.metrics
+    assert (counts.snapshots, counts.gaps, counts.resyncs) == (1, 1, 0)
+    for frame in depths[:6]:
+        assert frame.depth is not None
+        first.apply(frame.depth)
+    items = decoder.step(frame_batch([(20, first.snapshot())], codec.snapshot_url("AAAUSDT")), 0)
+    assert (counts.snapshots, counts.gaps, counts.resyncs) == (2, 1, 1)
+    assert [item.kind for item in items if isinstance(item, FeedStatus)] == [StatusKind.SYNCED]
