@@ -15,6 +15,9 @@ import numpy.typing as npt
 import polars as pl
 from numba import njit
 
+from features import lead_lag
+from features.families import has_lead_lag
+from features.lead_lag import LeadLagState, empty_lead_lag, take_sample, write_lead_lag
 from features.pipeline import feature_spec
 from features.rows import KEY_COLUMNS
 from features.signals.columns import SIGNAL_COLUMNS, SLOW_KINDS
@@ -46,6 +49,8 @@ class AssemblerState(NamedTuple):
         Its values, in the columns of its kind.
     cursor : int64 array, shape (1,)
         Signal rows in force so far.
+    lead_lag : LeadLagState
+        Of the family ``lead_lag``; without rows where it is off.
     """
 
     peer_ts: Int64
@@ -56,6 +61,7 @@ class AssemblerState(NamedTuple):
     signal_kind: Int64
     signal_values: Float64
     cursor: Int64
+    lead_lag: LeadLagState
 
 
 @njit(cache=True)
@@ -64,12 +70,17 @@ def _assemble(
     sources: Int64,
     kind_ends: Int64,
     max_age: int,
+    window: int,
     instrument: Int64,
     ts_recv: Int64,
     values: Float64,
     out: Float32,
 ) -> None:
     raw = values.shape[1]
+    has_lead_lag = len(state.lead_lag.count) > 0
+    slow = raw + 8 + (lead_lag.COLUMNS if has_lead_lag else 0)
+    moves = state.peer[:, 1]
+    flows = state.peer[:, 3]
     for n in range(len(ts_recv)):
         now = ts_recv[n]
         own = instrument[n]
@@ -100,8 +111,11 @@ def _assemble(
             if c < 2:
                 out[n, raw + 4 + c] = extreme if count > 0 else np.nan
                 out[n, raw + 6 + c] = state.peer[own, c] - total / count if count > 0 else np.nan
+        if has_lead_lag:
+            take_sample(state.lead_lag, own, now, window, state.peer_ts, moves, flows)
+            write_lead_lag(state.lead_lag, own, now, window, state.peer_ts, moves, flows, out[n], raw + 8)
         for c in range(state.slow.shape[1]):
-            out[n, raw + 8 + c] = state.slow[own, c]
+            out[n, slow + c] = state.slow[own, c]
 
 
 @dataclass(frozen=True)
@@ -131,7 +145,13 @@ class RowAssembler:
         windows = self.settings.sampling.windows_ns
         short, middle = (span_name(windows[0]), span_name(windows[MIDDLE]))
         families = ("peer_return", "peer_ofi", "peer_extreme", "relative_return")
-        return tuple(f"{family}_{span}" for family in families for span in (short, middle))
+        return tuple(f"{family}_{span}" for family in families for span in (short, middle)) + self._lead_lag_columns
+
+    @cached_property
+    def _lead_lag_columns(self) -> tuple[str, ...]:
+        if not has_lead_lag(self.settings.sampling.families):
+            return ()
+        return tuple(entry.name for entry in lead_lag.entries(self.settings.sampling))
 
     @cached_property
     def signal_columns(self) -> tuple[str, ...]:
@@ -146,7 +166,8 @@ class RowAssembler:
     @cached_property
     def memory_ns(self) -> int:
         """How far back any column but the slow signals reaches: a peer's row may be one longest window old."""
-        return self.spec.memory_ns + self.settings.sampling.windows_ns[-1]
+        peers = self.spec.memory_ns + self.settings.sampling.windows_ns[-1]
+        return max(peers, lead_lag.lead_lag_memory_ns(self.settings.sampling)) if self._lead_lag_columns else peers
 
     @cached_property
     def fingerprint(self) -> str:
@@ -180,6 +201,7 @@ class RowAssembler:
             signal_kind=np.empty(0, np.int64),
             signal_values=np.empty((0, signals), np.float64),
             cursor=np.zeros(1, np.int64),
+            lead_lag=empty_lead_lag(instruments if self._lead_lag_columns else 0),
         )
 
     def update_signals(self, state: AssemblerState, kind: str, frame: pl.DataFrame) -> AssemblerState:
@@ -242,8 +264,8 @@ class RowAssembler:
         ``instrument`` is the position in ``settings.instruments``.
         """
         out = np.empty((len(ts_recv), len(self.columns)), np.float32)
-        max_age = self.settings.sampling.windows_ns[-1]
+        max_age, window = self.settings.sampling.windows_ns[-1], self.settings.sampling.windows_ns[MIDDLE]
         keys = (np.ascontiguousarray(instrument, np.int64), np.ascontiguousarray(ts_recv, np.int64))
         rows = np.array(values, np.float64, order="C")
-        _assemble(state, self._sources, self._kind_ends, max_age, *keys, rows, out)
+        _assemble(state, self._sources, self._kind_ends, max_age, window, *keys, rows, out)
         return out

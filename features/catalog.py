@@ -4,13 +4,15 @@ import re
 from dataclasses import replace
 from typing import Any, Final
 
+from features import lead_lag
 from features.aggressors import KIND_NAMES
 from features.assembler import RowAssembler
 from features.entry import CELLS, LEVELS, MIDDLE, FeatureEntry, forget_ns, span_name
+from features.families import has_lead_lag
 from features.signals.columns import SIGNAL_COLUMNS, SIGNALS
 from features.spec import FeatureSpec
 from marketdata.clock import NS_PER_DAY
-from marketdata.settings import Settings
+from marketdata.settings import SamplingSettings, Settings
 
 CKS_2014: Final = "Cont, Kukanov, Stoikov (2014). The price impact of order book events. J. Fin. Econometrics 12(1)."
 CCZ_2023: Final = "Cont, Cucuringu, Zhang (2023). Cross-impact of order flow imbalance. Quantitative Finance 23(10)."
@@ -88,7 +90,13 @@ def dataset_catalogue(settings: Settings) -> tuple[FeatureEntry, ...]:
     """Return one entry a column of the dataset, in column order: raw, cross-instrument, slow."""
     assembler = RowAssembler(settings)
     slow = (_SLOW[name] for kind in assembler.kinds for name in SIGNAL_COLUMNS[kind])
-    return (*catalogue(assembler.spec), *_cross_entries(settings.sampling.windows_ns), *slow)
+    return (*catalogue(assembler.spec), *cross_catalogue(settings.sampling), *slow)
+
+
+def cross_catalogue(sampling: SamplingSettings) -> tuple[FeatureEntry, ...]:
+    """Return one entry a column made of several instruments' rows, in column order."""
+    further = lead_lag.entries(sampling) if has_lead_lag(sampling.families) else []
+    return (*_cross_entries(sampling.windows_ns), *further)
 
 
 def _cross_entries(windows: tuple[int, ...]) -> list[FeatureEntry]:
@@ -100,7 +108,19 @@ def _cross_entries(windows: tuple[int, ...]) -> list[FeatureEntry]:
         "relative_return": ("bps", "own mid_return_bps_{} minus the peers' mean"),
     }
     return [
-        FeatureEntry(f"{family}_{span_name(ns)}", unit, text.format(span_name(ns)), "", ns, ns + windows[-1], False)
+        FeatureEntry(
+            f"{family}_{span_name(ns)}",
+            unit,
+            text.format(span_name(ns)),
+            "",
+            ns,
+            ns + windows[-1],
+            False,
+            family="cross",
+            key=family,
+            mirror="odd",
+            may_be_unknown=True,
+        )
         for family, (unit, text) in texts.items()
         for ns in windows[: MIDDLE + 1]
     ]

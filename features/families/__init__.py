@@ -9,6 +9,8 @@ from marketdata.settings import SamplingSettings
 
 CORE: Final = "core"
 ALL: Final = "all"
+LEAD_LAG: Final = "lead_lag"
+"""Columns made of several instruments' rows: the assembler's, not the kernel's (``features.lead_lag``)."""
 
 FAMILIES: Final[Mapping[str, Callable[[SamplingSettings], list[FeatureEntry]]]] = {
     "depth": depth.entries,
@@ -25,16 +27,20 @@ FAMILIES: Final[Mapping[str, Callable[[SamplingSettings], list[FeatureEntry]]]] 
 
 
 def chosen_families(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the families beside the core that settings ask for, in kernel order.
+    """Return the kernel's families beside the core that settings ask for, in kernel order.
 
     Raises
     ------
     ValueError
         If a name is no family.
     """
-    unknown = [name for name in names if name not in (CORE, ALL, *FAMILIES)]
+    known = (CORE, *FAMILIES, LEAD_LAG, ALL)
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise ValueError(
-            f"sampling.families: unknown {', '.join(unknown)}; there are {CORE}, {', '.join(FAMILIES)}, {ALL}"
-        )
+        raise ValueError(f"sampling.families: unknown {', '.join(unknown)}; there are {', '.join(known)}")
     return tuple(FAMILIES) if ALL in names else tuple(name for name in FAMILIES if name in names)
+
+
+def has_lead_lag(names: Sequence[str]) -> bool:
+    """Return whether settings ask for the columns made of several instruments' rows."""
+    return ALL in names or LEAD_LAG in names
