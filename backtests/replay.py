@@ -13,6 +13,7 @@ from marketdata.events import EventArray, merge_events
 from marketdata.instruments import Instrument
 from marketdata.settings import Settings
 from models.forecast import ForecastArray
+from trading.carried import CarriedOver, SessionTrace, carry_over, session_trace
 from trading.config import EngineConfig, engine_config
 from trading.controls import DEPOSIT, ControlArray
 from trading.engine import FOREVER, Account, Engine
@@ -75,13 +76,14 @@ def run_backtest(
     events: EventArray,
     forecasts: ForecastArray,
     *,
-    queue_model: str = "risk_averse",
+    queue_model: str | None = None,
     latency_scale: float = 1.0,
     edge_margin: float | None = None,
     strategy: Strategy | None = None,
     instruments: tuple[Instrument, ...] | None = None,
     controls: ControlArray | None = None,
     account: Account | None = None,
+    carried: CarriedOver | None = None,
 ) -> BacktestResult:
     """Trade one session through the engine.
 
@@ -96,7 +98,9 @@ def run_backtest(
     controls : control array, optional
         Pauses, kills and limits during the session.
     account : Account, optional
-        Carried over from the session before.
+        Equity of the session before.
+    carried : CarriedOver, optional
+        Volumes and volatilities that earlier sessions left.
     """
     config = engine_config(
         settings,
@@ -106,6 +110,7 @@ def run_backtest(
         strategy=strategy,
         edge_margin=edge_margin,
         instruments=instruments,
+        carried=carried,
     )
     watched = with_heartbeats(controls, session, settings.risk.dead_man_ns)
     return replay(config, events, delay_forecasts(forecasts, latency_scale), controls=watched, account=account)
@@ -152,13 +157,13 @@ def run_days(
     settings: Settings,
     days: Mapping[Session, tuple[EventArray, ForecastArray]],
     *,
-    queue_model: str = "risk_averse",
+    queue_model: str | None = None,
     latency_scale: float = 1.0,
     edge_margin: float | None = None,
     strategy: StrategyFactory | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[BacktestResult]:
-    """Trade several sessions in order, one account carried from each to the next.
+    """Trade several sessions in order, one account carried from each to the next, and what decides fee tiers and sizes.
 
     Sessions that follow each other without a break (markets that never close) are traded as one span, as the screen does:
     positions are held over midnight, and there is one result for the span. A strategy in place of the taker of the settings
@@ -166,6 +171,7 @@ def run_days(
     """
     results = []
     account = None
+    traces: list[SessionTrace] = []
     for span in _spans(days):
         session = Session(span[0].date, span[0].open_ns, span[-1].close_ns)
         events, forecasts = _joined(days, span)
@@ -179,8 +185,10 @@ def run_days(
             edge_margin=edge_margin,
             strategy=None if strategy is None else strategy(settings, session),
             account=account,
+            carried=carry_over(settings, session.date, traces),
         )
         account = result.account
+        traces.append(session_trace(session.date, result.journal, settings.instruments))
         results.append(result)
         if progress is not None:
             progress(f"{session.date}: net {result.net:+.2f}")

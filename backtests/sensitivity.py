@@ -16,6 +16,7 @@ from backtests.replay import BacktestResult, run_days
 from marketdata.clock import Session
 from marketdata.events import EventArray
 from marketdata.settings import Settings
+from marketdata.venue_settings import FeeSettings
 from models.forecast import ForecastArray
 from trading.journal import FILL
 from trading.strategy_catalog import StrategyFactory
@@ -111,9 +112,13 @@ def scaled_settings(settings: Settings, *, size: float, fees: float) -> Settings
         )
         for item in settings.instruments
     )
+    venues = {
+        name: own.model_copy(update={"fees": _scaled_fees(own.fees, fees)}) for name, own in settings.venues.items()
+    }
     return settings.model_copy(
         update={
             "instruments": instruments,
+            "venues": venues,
             "strategy": strategy.model_copy(
                 update={
                     "capital": strategy.capital * size,
@@ -132,6 +137,19 @@ def scaled_settings(settings: Settings, *, size: float, fees: float) -> Settings
     )
 
 
+def _scaled_fees(own: FeeSettings | None, factor: float) -> FeeSettings | None:
+    """Return a venue's schedule with every fee times a factor; the volumes that its tiers begin at stay."""
+    if own is None:
+        return None
+    tiers = tuple(
+        tier.model_copy(
+            update={"maker_ppm": round(tier.maker_ppm * factor), "taker_ppm": round(tier.taker_ppm * factor)}
+        )
+        for tier in own.tiers
+    )
+    return own.model_copy(update={"tiers": tiers, "per_trade": own.per_trade * factor})
+
+
 def run_surfaces(
     settings: Settings,
     days: Mapping[Session, tuple[EventArray, ForecastArray]],
@@ -139,7 +157,7 @@ def run_surfaces(
     sizes: Sequence[float] = SIZES,
     latencies: Sequence[float] = LATENCIES,
     fees: Sequence[float] = FEES,
-    queue_model: str = "risk_averse",
+    queue_model: str | None = None,
     strategy: StrategyFactory | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Surfaces:

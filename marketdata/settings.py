@@ -2,41 +2,26 @@
 
 import os
 import tomllib
-from datetime import date, time
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
+from typing import Literal
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from marketdata.clock import NS_PER_MS, NS_PER_S, Calendar
 from marketdata.instruments import Instrument
+from marketdata.venue_settings import MaintenanceWindow as MaintenanceWindow
+from marketdata.venue_settings import Section, SizingSettings, VenueSettings, ZoneName
 
 SourceName = Literal["simulated", "lobster", "lean_equity", "crypto_2026", "recorded"]
-
-
-def _known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"unknown time zone {name!r}") from error
-    return name
-
-
-ZoneName = Annotated[str, AfterValidator(_known_zone)]
-"""Name of a time zone as in ``America/New_York``."""
 
 
 class SettingsError(ValueError):
     """The settings are missing or wrong; the message names the file and the field."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SimulatorSettings(_Section):
+class SimulatorSettings(Section):
     """The simulated market. ``signal`` is the oracle's net profit per round trip in median spreads (0: nothing pays)."""
 
     seed: int = 7
@@ -54,7 +39,7 @@ SAMPLING_CLOCKS = ("events", "trades", "time", "volume")
 """What passes between two feature rows."""
 
 
-class SamplingSettings(_Section):
+class SamplingSettings(Section):
     """When a feature row is taken: once so much of the clock has passed since the row before, at the end of an event group.
 
     The clock counts events, aggressors (executions of one exchange time and side), time on a fixed grid, or lots traded.
@@ -79,7 +64,7 @@ class SamplingSettings(_Section):
         return (self.every_events, self.every_trades, self.every_ns, self.every_lots)[SAMPLING_CLOCKS.index(self.clock)]
 
 
-class LabelSettings(_Section):
+class LabelSettings(Section):
     """What a label is; ``executable``: mid at ``ts_recv + latency + horizon`` minus mid at ``ts_recv + latency``."""
 
     form: Literal["executable", "events", "anchored", "smoothed", "next_move", "triple_barrier", "volatility"] = (
@@ -95,7 +80,7 @@ class LabelSettings(_Section):
     """A quote older than this is no quote: the label is NaN across the gap."""
 
 
-class LatencySettings(_Section):
+class LatencySettings(Section):
     """Constant latencies of the simulated path; also the label's median decision + order latency."""
 
     feed_ns: int = Field(default=1 * NS_PER_MS, ge=0)
@@ -113,7 +98,7 @@ class LatencySettings(_Section):
         return self.inference_ns + self.decision_ns + self.order_ns
 
 
-class TrainingSettings(_Section):
+class TrainingSettings(Section):
     """What is trained, on how much, and how the walk is cut."""
 
     models: tuple[str, ...] = ("linear", "hawkes", "hmm", "transformer", "gnn")
@@ -137,7 +122,7 @@ class TrainingSettings(_Section):
     deep_batch: int = Field(default=256, ge=1)
 
 
-class StrategySettings(_Section):
+class StrategySettings(Section):
     """The strategy that trades a forecast; the same parameters in backtest, paper and live."""
 
     name: str = Field(default="taker", min_length=1)
@@ -152,7 +137,7 @@ class StrategySettings(_Section):
     capital: float = Field(default=100_000.0, gt=0)
 
 
-class RiskSettings(_Section):
+class RiskSettings(Section):
     """Pre-trade limits, checked in process on open + in flight + pending cancel at its worst."""
 
     max_position_lots: int = Field(default=10, ge=1)
@@ -199,7 +184,7 @@ class RiskSettings(_Section):
         return self
 
 
-class ShabbatSettings(_Section):
+class ShabbatSettings(Section):
     """A weekly rest from candle lighting on Friday to nightfall on Saturday, by the sun at a place (W37)."""
 
     latitude: float = Field(ge=-66, le=66)
@@ -212,17 +197,7 @@ class ShabbatSettings(_Section):
     """How far below the horizon the sun is when it ends."""
 
 
-class MaintenanceWindow(_Section):
-    """A window that comes back every day, or on one day of the week, at a local time."""
-
-    start: time
-    minutes: float = Field(gt=0, le=24 * 60)
-    time_zone: ZoneName
-    weekday: Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"] | None = None
-    """None: every day."""
-
-
-class PauseSettings(_Section):
+class PauseSettings(Section):
     """When nothing is traded, in backtest, paper and live alike."""
 
     policy: Literal["hold", "flatten"] = "hold"
@@ -235,7 +210,7 @@ class PauseSettings(_Section):
     """Whole days, in the root's time zone."""
 
 
-class GateSettings(_Section):
+class GateSettings(Section):
     """What a candidate has to show before it may be promoted; rule by rule in docs/decisions."""
 
     p_value: float = Field(default=0.01, gt=0, lt=1)
@@ -247,7 +222,7 @@ class GateSettings(_Section):
     clock_ns: int = Field(default=60 * NS_PER_S, gt=0)
 
 
-class ControlsSettings(_Section):
+class ControlsSettings(Section):
     """Small control worlds that a night runs beside the shifts of its own tape: null and planted ones in turn."""
 
     worlds_per_night: int = Field(default=4, ge=0)
@@ -256,7 +231,7 @@ class ControlsSettings(_Section):
     """Worlds at a time, each in a process of its own; 0: as many as there are cores and memory for; 1: in the night's own."""
 
 
-class Settings(_Section):
+class Settings(Section):
     """All settings of one data root."""
 
     source: SourceName
@@ -269,6 +244,9 @@ class Settings(_Section):
     """Sessions from ``start_date`` that the partition grids span."""
     first_night: int = Field(default=1, ge=1)
     instruments: tuple[Instrument, ...]
+    queue_model: str = Field(default="risk_averse", min_length=1)
+    """Queue model of the simulated venue where a command names none: ``risk_averse``, ``probabilistic``, ``log``, ``optimistic``,
+    ``fifo``, ``power:N``, or ``path.py:name``. A band runs its own."""
     sentiment_model: Path | None = None
     """Folder of a local FinBERT-like text classifier; None: the built-in lexicon scores posts."""
     simulator: SimulatorSettings = SimulatorSettings()
@@ -281,6 +259,17 @@ class Settings(_Section):
     gate: GateSettings = GateSettings()
     controls: ControlsSettings = ControlsSettings()
     pauses: PauseSettings = PauseSettings()
+    sizing: SizingSettings = SizingSettings()
+    venues: dict[str, VenueSettings] = Field(default_factory=dict)
+    """By the instruments' ``venue``: fees, funding, impact, latency, downtime and halts of its own."""
+
+    @model_validator(mode="after")
+    def _venues_are_traded(self) -> "Settings":
+        known = sorted({item.venue for item in self.instruments})
+        for name in self.venues:
+            if name not in known:
+                raise ValueError(f"venues.{name}: no instrument trades there; there are {', '.join(known)}")
+        return self
 
     def market_calendar(self) -> Calendar:
         """Return the calendar of this root."""
@@ -331,9 +320,15 @@ def validate_settings(values: dict[str, object], origin: str) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{origin}: {field}: {first['msg']}") from error
+        raise SettingsError(f"{origin}: {_first_fault(error)}") from error
+
+
+def _first_fault(error: ValidationError) -> str:
+    """Return the first wrong field and what is wrong with it."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    told = first["msg"].removeprefix("Value error, ")
+    return f"{field}: {told}" if field else told
 
 
 def validate_instrument(symbol: str, values: object, origin: str) -> Instrument:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from marketdata.paths import DataRoot
 from marketdata.settings import Settings, SettingsError
@@ -11,6 +11,7 @@ from orchestration.side_files import read_json
 from orchestration.stage import StageContext
 
 if TYPE_CHECKING:
+    from backtests.replay import BacktestResult
     from orchestration.stages_evidence import TestDays
 
 
@@ -25,7 +26,9 @@ def backtest_model(
     say: Callable[[str], None],
     strategy: str | None = None,
     parameters: tuple[str, ...] = (),
-) -> dict[str, object]:
+    queue_model: str | None = None,
+    changes: tuple[str, ...] = (),
+) -> dict[str, Any]:
     """Trade a model's out-of-sample forecasts of a night's test sessions.
 
     Parameters
@@ -35,18 +38,23 @@ def backtest_model(
     model : str, optional
         Default: the night's best candidate by net profit.
     band : bool
-        All queue models and latencies instead of the pessimistic queue at the stated latency.
+        All queue models and latencies instead of one queue model at the stated latency.
     edge_margin : float, optional
         In place of the taker's own.
     strategy : str, optional
         In place of that of the settings: a name in ``trading.strategy_catalog.STRATEGIES``, or ``path.py:name``.
     parameters : tuple of str
         Of that strategy, ``name=value`` each.
+    queue_model : str, optional
+        In place of that of the settings; a band has all of its own and this one.
+    changes : tuple of str
+        What was changed in the settings for this backtest, to be told with the result.
 
     Returns
     -------
     dict
-        Plain data: night, model, strategy, sessions, and one entry a point of the band.
+        Plain data: night, model, strategy, sessions, one entry a point of the band, and ``detail`` of one point
+        (:class:`backtests.backtest_detail.BacktestDetail`): the queue model of the settings at the stated latency.
 
     Raises
     ------
@@ -55,16 +63,29 @@ def backtest_model(
     """
     from dataclasses import asdict
 
+    from backtests.backtest_detail import BacktestDetail, backtest_detail
     from backtests.band import LATENCIES, QUEUES, run_band
+    from models.evidence import plain
+    from trading.hooks import find_queue_model
     from trading.strategy_catalog import find_strategy
 
+    queue = queue_model or settings.queue_model
+    find_queue_model(queue)  # before anything is read
     if strategy is None and parameters:
         raise SettingsError("parameters belong to a strategy: name it with --strategy")
     factory = find_strategy(strategy, parameters) if strategy is not None else None
     if factory is not None and edge_margin is not None:
         raise SettingsError(f"the margin is the settings' taker's; {strategy} has its own parameters")
     which, chosen, days = model_days(root, settings, day, model)
-    queues, latencies = (QUEUES, LATENCIES) if band else (QUEUES[:1], (1.0,))
+    every = (*QUEUES, *(() if queue in QUEUES else (queue,)))
+    queues, latencies = (every, LATENCIES) if band else ((queue,), (1.0,))
+    seen: list[BacktestDetail] = []
+
+    def inspect(name: str, scale: float, results: "list[BacktestResult]") -> None:
+        # A band leaves out queue models that cannot matter: the first one at the stated latency stands for those then.
+        if scale == 1.0 and (not seen or name == queue):
+            seen[:] = [backtest_detail(name, scale, results, days, seed=settings.training.seed)]
+
     made = run_band(
         settings,
         days,
@@ -73,17 +94,20 @@ def backtest_model(
         edge_margin=edge_margin,
         strategy=factory,
         progress=say,
+        inspect=inspect,
     )
     return {
         "night": which.isoformat(),
         "model": chosen,
         "strategy": strategy or ("taker" if edge_margin is not None else settings.strategy.name),
         "parameters": list(parameters),
+        "changes": list(changes),
         "sessions": [session.date.isoformat() for session in days],
         "pessimistic": made.pessimistic.net,
         "median": made.median,
         "optimistic": made.optimistic.net,
         "points": [asdict(point) for point in made.points],
+        "detail": plain(asdict(seen[0])),
     }
 
 

@@ -86,10 +86,9 @@ def compare_algorithms(
     """
     from backtests.ab import ABError, compare, draw_parents
     from trading.execution import ParentError
-    from trading.hooks import QUEUE_MODELS
+    from trading.hooks import find_queue_model
 
-    if queue_model not in QUEUE_MODELS:
-        raise SettingsError(f"unknown queue model {queue_model!r}: {', '.join(QUEUE_MODELS)}")
+    find_queue_model(queue_model)
     if names[0] == names[1]:
         raise SettingsError("an algorithm is compared with another one")
     for name in names:

@@ -9,8 +9,9 @@ from marketdata.paths import DataRoot
 from marketdata.settings import Settings, SettingsError
 from models.forecast import ForecastArray
 from orchestration.live_stream import published_events
+from trading.carried import load_carried
+from trading.config import known_before
 from trading.journal import FILL, Journal, journal_controls
-from trading.pauses import session_pauses
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,11 @@ def replay_session(
     progress("replay", 1, 2)
 
     journal = read_rows(folder)
-    controls = journal_controls(journal, session_pauses(settings, session))
+    carried = load_carried(root, settings, which)
+    controls = journal_controls(journal, known_before(settings, session, carried))
 
     def again(forecasts: ForecastArray) -> Journal:
-        return run_backtest(settings, session, events, forecasts, controls=controls).journal
+        return run_backtest(settings, session, events, forecasts, controls=controls, carried=carried).journal
 
     report = parity_report(journal, again)
     progress("replay", 2, 2)

@@ -32,6 +32,7 @@ TIMINGS: Final = ("forecast_p50_us", "forecast_p99_us")
 def paper_session(context: StageContext) -> Mapping[str, Any]:
     """Trade the session on paper with the champion at its open, else with the best candidate in the shadow."""
     from serving.session import run_session
+    from trading.carried import save_trace, session_trace
 
     trader = trader_of(context.root, context.session)
     night = context.root.night(context.day)
@@ -53,6 +54,7 @@ def paper_session(context: StageContext) -> Mapping[str, Any]:
             earlier=earlier_events(context),
         )
         _save_rows(context, result)
+        save_trace(context.root, session_trace(context.day, result.journal, context.settings.instruments))
     summary = dict(result.summary)
     write_json(night / PAPER_TIMING, {name: summary.pop(name, None) for name in TIMINGS})
     write_json(
@@ -85,6 +87,7 @@ def parity_report(context: StageContext) -> Mapping[str, Any]:
     from backtests.replay import run_backtest
     from serving.parity import parity_report as compare
     from serving.session_files import JOURNAL_FILE
+    from trading.carried import load_carried
     from trading.journal import Journal, load_journal
 
     night = context.root.night(context.day)
@@ -96,8 +99,9 @@ def parity_report(context: StageContext) -> Mapping[str, Any]:
         events = session_events(context)
 
         def replay(forecasts: ForecastArray) -> Journal:
-            return run_backtest(context.settings, context.session, events, forecasts).journal
+            return run_backtest(context.settings, context.session, events, forecasts, carried=carried).journal
 
+        carried = load_carried(context.root, context.settings, context.day)
         stored = stored_rows(context)
         bundle = load_trader(context.root, context.session, trader_of(context.root, context.session))
         report = compare(

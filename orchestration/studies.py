@@ -21,7 +21,7 @@ def sensitivity_of(
     sizes: Sequence[float],
     latencies: Sequence[float],
     fees: Sequence[float],
-    queue_model: str,
+    queue_model: str | None,
     progress: Progress,
 ) -> dict[str, Any]:
     """Trade a model's out-of-sample forecasts at every size, latency and fee tier.

@@ -23,6 +23,7 @@ from models.forecast import ForecastArray
 from serving.ledger_store import LedgerStore
 from serving.predictor import FOREVER, LivePredictor, LiveRows, LiveState
 from serving.session_files import SessionFiles
+from trading.carried import CarriedOver
 from trading.config import EngineConfig, engine_config
 from trading.controls import FLATTEN, ControlArray, control, no_controls
 from trading.engine import Account, Engine, RunState
@@ -81,6 +82,8 @@ class PaperExecutor:
         Slow signals of the session.
     account : Account, optional
         Equity, peak and drawdown state of an earlier session.
+    carried : CarriedOver, optional
+        Volumes and volatilities that earlier sessions left: fee tiers and sizes.
     sinks : Sinks
         Where it writes.
 
@@ -97,9 +100,10 @@ class PaperExecutor:
     signals: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     account: Account | None = None
     sinks: Sinks = field(default_factory=Sinks)
+    carried: CarriedOver | None = None
 
     def __post_init__(self) -> None:
-        self.config: EngineConfig = engine_config(self.settings, self.session)
+        self.config: EngineConfig = engine_config(self.settings, self.session, carried=self.carried)
         self.engine = Engine(self.config)
         self.predictor = LivePredictor(self.settings, self.session, self.bundle)
         self._live = self.predictor.init(self.signals)

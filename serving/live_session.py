@@ -24,6 +24,7 @@ from serving.ledger_store import LedgerSession, LedgerStore
 from serving.publishing import BusPublisher, SessionRecords
 from serving.resuming import LIVE_PREFIX, Overlap, Place, forget, forget_other_days, interrupted, keep, resume
 from serving.session_files import SessionFacts, SessionFiles, read_rows
+from trading.carried import load_carried
 from trading.controls import ControlArray
 from trading.journal import FILL
 
@@ -200,7 +201,13 @@ class LiveSession:
             return
         try:
             executor = PaperExecutor(
-                self._settings, self.session, bundle, mode, self._signals, load_account(self._root, mode)
+                self._settings,
+                self.session,
+                bundle,
+                mode,
+                self._signals,
+                load_account(self._root, mode),
+                carried=load_carried(self._root, self._settings, self.session.date),
             )
         except BundleError as error:
             self._refused = bundle.sha256

@@ -23,6 +23,7 @@ from serving.ledger_store import LedgerSession, LedgerStore
 from serving.predictor import LiveRows, join_rows
 from serving.session_files import SessionFacts, SessionFiles
 from serving.session_summary import summarise_session
+from trading.carried import load_carried
 from trading.engine import Account
 from trading.journal import Journal
 
@@ -127,7 +128,8 @@ def run_session(
         If the bundle was made for other features.
     """
     name = session_id(session.date, mode, bundle.sha256)
-    executor = PaperExecutor(settings, session, bundle, mode, signals or {}, account)
+    carried = load_carried(root, settings, session.date)
+    executor = PaperExecutor(settings, session, bundle, mode, signals or {}, account, carried=carried)
     facts = SessionFacts(
         name,
         session.date.isoformat(),

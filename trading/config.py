@@ -10,10 +10,11 @@ import numpy as np
 from marketdata.clock import NS_PER_MS, NS_PER_S, Session
 from marketdata.instruments import BookKind, Instrument
 from marketdata.settings import LatencySettings, RiskSettings, Settings
+from trading.carried import CarriedOver, nothing_carried, size_controls
+from trading.configured_venues import calendar_controls, venue_rules
 from trading.controls import ControlArray, no_controls
 from trading.hooks import QueueModel, fee_ppm, find_queue_model
 from trading.ledger import to_nanos
-from trading.pauses import session_pauses
 from trading.risk import fill_risk_parameters
 from trading.state import (
     K_COUNT,
@@ -72,7 +73,8 @@ class EngineConfig:
     capital : float
         Quote currency at the session's open, when no account is carried over.
     pauses : control array
-        Pauses and resumptions of the calendar; the engine obeys them beside the controls it is given.
+        What is known before the session: pauses and resumptions of the calendar, funding, sizes from earlier sessions. The engine
+        obeys it beside the controls it is given.
     rules : mapping of str to VenueRules
         What venues have of their own (latencies, fees, impact, downtime), by the instruments' ``venue``. One instrument on
         several venues is several instruments here: own id, book, fees and position each.
@@ -150,6 +152,15 @@ class EngineConfig:
         )
 
 
+def known_before(settings: Settings, session: Session, carried: CarriedOver) -> ControlArray:
+    """Return the controls of a session that are known before it, by time: sizes, pauses, funding."""
+    joined: ControlArray = np.concatenate(
+        [size_controls(settings, session, carried), calendar_controls(settings, session)]
+    )
+    ordered: ControlArray = joined[np.argsort(joined["due_ns"], kind="stable")]
+    return ordered
+
+
 def scale_latency(latency: LatencySettings, factor: float) -> LatencySettings:
     """Return the latencies times ``factor``, but the feed's: that one is in the data."""
     names = ("inference_ns", "decision_ns", "order_ns", "response_ns")
@@ -187,22 +198,23 @@ def engine_config(
     settings: Settings,
     session: Session,
     *,
-    queue_model: str = "risk_averse",
+    queue_model: str | None = None,
     latency_scale: float = 1.0,
     strategy: Strategy | None = None,
     edge_margin: float | None = None,
     instruments: tuple[Instrument, ...] | None = None,
     rules: Mapping[str, VenueRules] | None = None,
+    carried: CarriedOver | None = None,
 ) -> EngineConfig:
     """Return the engine of a data root for one session.
 
     Parameters
     ----------
-    queue_model : str
-        What :func:`trading.hooks.find_queue_model` understands.
+    queue_model : str, optional
+        What :func:`trading.hooks.find_queue_model` understands; default: that of the settings.
     latency_scale : float
-        Factor on decision, order and response latency. A forecast's inference latency is in its ``due_ns``; the caller that
-        varies it shifts the forecasts.
+        Factor on decision, order and response latency, a venue's own ones too. A forecast's inference latency is in its
+        ``due_ns``; the caller that varies it shifts the forecasts.
     strategy : Strategy, optional
         In place of that of the settings.
     edge_margin : float, optional
@@ -210,13 +222,16 @@ def engine_config(
     instruments : tuple of Instrument, optional
         In place of all instruments of the settings.
     rules : mapping of str to VenueRules, optional
-        What venues have of their own.
+        What venues have of their own, in place of the settings' ``venues``.
+    carried : CarriedOver, optional
+        What earlier sessions left: volumes that decide fee tiers, volatilities that decide sizes; default: nothing.
 
     Raises
     ------
     SettingsError
-        If the queue model is unknown.
+        If the queue model is unknown, or a file that the settings name cannot be read.
     """
+    left = nothing_carried() if carried is None else carried
     latency = scale_latency(settings.latency, latency_scale)
     return EngineConfig(
         session=session,
@@ -224,11 +239,13 @@ def engine_config(
         latency=latency,
         risk=settings.risk,
         strategy=strategy or _chosen_strategy(settings, session, edge_margin),
-        queue=find_queue_model(queue_model),
+        queue=find_queue_model(settings.queue_model if queue_model is None else queue_model),
         capital=settings.strategy.capital,
         clock_ns=settings.gate.clock_ns,
         ending_ns=session.close_ns - ENDING_NS,
         feed_bound_ns=max(20 * latency.feed_ns, 2 * (latency.feed_ns + latency.feed_jitter_ns), 100 * NS_PER_MS),
-        pauses=session_pauses(settings, session),
-        rules=rules or {},
+        pauses=known_before(settings, session, left),
+        rules=venue_rules(settings, session, volumes=left.volumes, latency_scale=latency_scale)
+        if rules is None
+        else rules,
     )

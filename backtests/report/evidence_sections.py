@@ -11,18 +11,24 @@ from backtests.report.record_evidence import Bounded, ModelFigures, SurfaceTable
 IN_SET = 0.1
 MONEY = ("net_pnl", "max_drawdown")
 SHARES = ("winning_share", "positive_days", "accuracy", "balanced_accuracy")
-SHOWN = (
+EARNED = (
     ("net_pnl", "net P&L"),
     ("sharpe", "Sharpe"),
     ("max_drawdown", "max drawdown"),
     ("net_bps", "net bps"),
     ("winning_share", "trips that pay"),
     ("positive_days", "days that pay"),
+)
+"""What a model earns; a table of its own, because all figures with their intervals are wider than a page."""
+FORESEEN = (
     ("mcc", "MCC"),
+    ("accuracy", "accuracy"),
+    ("balanced_accuracy", "balanced accuracy"),
     ("log_loss", "log loss"),
     ("auc_up", "AUC up"),
     ("auc_down", "AUC down"),
 )
+"""How well it forecasts."""
 HEADINGS = {
     "net_pnl": term("net P&L"),
     "sharpe": term("Sharpe"),
@@ -39,7 +45,8 @@ def bounded(name: str, item: Bounded | None) -> str:
     value = _plain(name, item.value)
     if item.low is None or item.high is None:
         return value
-    return f'{value}<span class="row-note">{_plain(name, item.low)} … {_plain(name, item.high)}</span>'
+    low, high = _plain(name, item.low), _plain(name, item.high)
+    return f'{value}<span class="row-note"><span>{low} …</span> <span>{high}</span></span>'
 
 
 def _plain(name: str, value: float) -> str:
@@ -55,24 +62,8 @@ def statistics(record: NightRecord) -> str:
     found = record.statistics
     if found is None or not found.models:
         return ""
-    columns = [Column("model"), *(Column(HEADINGS.get(key, title), True) for key, title in SHOWN)]
-    columns += [Column("in the set, P&L", True), Column("in the set, loss", True)]
-    groups = []
-    for kind, heading in (("candidate", "Candidates"), ("baseline", "Baselines")):
-        rows = [
-            Row(
-                (
-                    f"<span class='model'>{escape(item.name)}</span>",
-                    *(bounded(key, item.figures.get(key)) for key, _ in SHOWN),
-                    _inside(item.net_p),
-                    _inside(item.loss_p),
-                )
-            )
-            for item in found.models
-            if item.kind == kind
-        ]
-        if rows:
-            groups.append(Group(heading, rows, kind))
+    earned = _figures("earned after costs", EARNED, [(item, item.net_p) for item in found.models])
+    foreseen = _figures("foreseen", FORESEEN, [(item, item.loss_p) for item in found.models])
     blocks = ""
     if found.block_intervals and found.clock_ns and found.replications:
         minutes = found.block_intervals * found.clock_ns / 60e9
@@ -83,14 +74,38 @@ def statistics(record: NightRecord) -> str:
         f" (days that pay: exact binomial).{blocks} Sharpe ratios are per {escape(', '.join(periods))}. A model is in the 90 %"
         f" {term('confidence set')} unless its p-value is below 0.1: those in it cannot be told from the best by this data."
     )
-    return section("statistics", "Every figure with its interval", table(columns, groups, "plain statistics"), lead)
+    return section("statistics", "Every figure with its interval", earned + foreseen, lead)
+
+
+def _figures(word: str, shown: Sequence[tuple[str, str]], models: Sequence[tuple[ModelFigures, float | None]]) -> str:
+    """Return one table of figures with their intervals; the last column is the confidence set by the given p-values."""
+    columns = [Column(f"model, {word}"), *(Column(HEADINGS.get(key, title), True) for key, title in shown)]
+    columns.append(Column("in the set", True))
+    groups = []
+    for kind, heading in (("candidate", "Candidates"), ("baseline", "Baselines")):
+        rows = [
+            Row(
+                (
+                    f"<span class='model'>{escape(item.name)}</span>",
+                    *(bounded(key, item.figures.get(key)) for key, _ in shown),
+                    _inside(p_value),
+                )
+            )
+            for item, p_value in models
+            if item.kind == kind
+        ]
+        if rows:
+            groups.append(Group(heading, rows, kind))
+    return table(columns, groups, "plain statistics")
 
 
 def _inside(p_value: float | None) -> str:
     if p_value is None:
         return numbers.ABSENT
     css, word = ("met", "yes") if p_value > IN_SET else ("unmet", "no")
-    return f'<span class="{css}">{word}</span><span class="row-note">p {numbers.probability(p_value)}</span>'
+    return (
+        f'<span class="{css}">{word}</span><span class="row-note"><span>p {numbers.probability(p_value)}</span></span>'
+    )
 
 
 def roc_curves(record: NightRecord) -> str:

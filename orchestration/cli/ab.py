@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from orchestration.cli.console import StageProgress, out
+from orchestration.cli.overrides import With, overridden
 from orchestration.cli.roots import chosen
 
 COLUMNS = {
@@ -56,14 +57,16 @@ def ab(
     parents: Annotated[int, typer.Option(min=20, help="Parent orders.")] = 100,
     lots: Annotated[int, typer.Option(min=1, help="Lots of each.")] = 20,
     minutes: Annotated[float, typer.Option(min=0.2, help="Length of each.")] = 30.0,
-    queue: Annotated[str, typer.Option(help="Queue model of the venue.")] = "risk_averse",
+    queue: Annotated[str | None, typer.Option(help="Queue model of the venue (default: that of the settings).")] = None,
     seed: Annotated[int, typer.Option(help="Of times and sides.")] = 1,
+    changes: With = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare two execution algorithms: the same parent orders on the same tape, shortfalls in pairs, a bootstrap interval."""
     from orchestration.comparing import compare_algorithms
 
     root, settings = chosen(context).open()
+    settings = overridden(settings, changes)
     with StageProgress() as progress:
         made = compare_algorithms(
             root,
@@ -74,14 +77,16 @@ def ab(
             parents=parents,
             lots=lots,
             minutes=minutes,
-            queue_model=queue,
+            queue_model=queue or settings.queue_model,
             seed=seed,
             progress=progress,
         )
     if as_json:
         out.print(json.dumps(made), markup=False)
         return
-    table = Table(title=f"{made['parents']} parents of {lots} lots over {minutes:g} minutes, queue {queue}")
+    table = Table(
+        title=f"{made['parents']} parents of {lots} lots over {minutes:g} minutes, queue {made['queue_model']}"
+    )
     table.add_column("mean over parents; money: sums")
     for name in (a, b):
         table.add_column(name, justify="right")

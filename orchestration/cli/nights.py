@@ -1,16 +1,19 @@
 """Commands that run nights: ``run``, ``nightly``, ``train``, ``report``, ``backtest``."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from marketdata.paths import DataRoot
 from marketdata.settings import SettingsError
 from orchestration.cli.console import StageProgress, err, out
+from orchestration.cli.overrides import With, overridden
 from orchestration.cli.roots import chosen
 
 Day = Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Session, YYYY-MM-DD.")]
@@ -148,6 +151,13 @@ def backtest(
         bool, typer.Option("--band", help="Every queue model and latency, not the stated ones alone.")
     ] = False,
     edge_margin: Annotated[float | None, typer.Option(min=0.0, help="In place of the taker's own.")] = None,
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            help="Queue model: risk_averse, probabilistic, log, optimistic, fifo, power:N or path.py:name "
+            "(default: that of the settings)."
+        ),
+    ] = None,
     strategy: Annotated[
         str | None,
         typer.Option(help="As `strategies list` has it, or path.py:name (default: that of the settings)."),
@@ -155,12 +165,18 @@ def backtest(
     parameters: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter of the strategy, name=value; may be given often.")
     ] = None,
+    changes: With = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write every table as CSV into this folder.")] = None,
 ) -> None:
     """Trade a model's out-of-sample forecasts of a night's test sessions through the engine, after fees and latencies."""
+    from backtests.report.backtest_page import backtest_page, backtest_record
+    from backtests.report.export import export_csv
     from orchestration.backtesting import backtest_model
+    from orchestration.side_files import write_text
 
     root, settings = chosen(context).open()
+    settings = overridden(settings, changes)
 
     def say(line: str) -> None:
         err.print(line, markup=False)
@@ -175,17 +191,66 @@ def backtest(
         say=say,
         strategy=strategy,
         parameters=tuple(parameters or ()),
+        queue_model=queue,
+        changes=tuple(changes or ()),
     )
+    place = root.reports / "studies" / f"{made['night']}-{made['model']}-{_file_part(made['strategy'])}-backtest.html"
+    page = write_text(place, backtest_page(made, settings.time_zone))
+    if csv is not None:
+        for path in export_csv(backtest_record(made, settings.time_zone), csv):
+            err.print(f"wrote {path}", markup=False)
     if as_json:
         out.print(json.dumps(made), markup=False)
         return
-    worst, best = f"{made['pessimistic']:+,.2f}", f"{made['optimistic']:+,.2f}"
-    sessions = made["sessions"]
-    assert isinstance(sessions, list)
-    how = f" through {made['strategy']}" if strategy else ""
+    _print_backtest(made)
+    out.print(str(page.resolve()), markup=False)
+
+
+def _print_backtest(made: Mapping[str, Any]) -> None:
+    """Print a backtest: one line a session, the points of a band, and the sum."""
+    detail = made["detail"]
+    how = f"{detail['queue_model']} queue, latency x{detail['latency_scale']:g}"
+    title = f"{made['model']} through {made['strategy']}: {how}"
+    sessions = Table("session", title=title)
+    for name in ("net", "fees", "max drawdown", "orders", "fills", "as maker", "round trips", "refused"):
+        sessions.add_column(name, justify="right")
+    for row in detail["sessions"]:
+        money = (f"{row['net_pnl']:+,.2f}", f"{row['fees']:,.2f}", f"{row['max_drawdown']:,.2f}")
+        counts = (row[name] for name in ("orders", "fills", "maker_fills", "round_trips", "refused_by_risk"))
+        sessions.add_row(row["date"], *money, *(f"{count:,}" for count in counts))
+    out.print(sessions)
+    if len(made["points"]) > 1:
+        band = Table("queue model", "latency", title="band")
+        for name in ("net", "fees", "fills", "round trips", "max drawdown"):
+            band.add_column(name, justify="right")
+        for point in made["points"]:
+            values = (
+                f"{point['net']:+,.2f}",
+                f"{point['fees']:,.2f}",
+                f"{point['fills']:,}",
+                f"{point['round_trips']:,}",
+            )
+            band.add_row(point["queue_model"], f"x{point['latency_scale']:g}", *values, f"{point['max_drawdown']:,.2f}")
+        out.print(band)
+    for text in detail["warnings"]:
+        out.print(f"warning: {text}", markup=False)
+    ratio = "-" if detail["sharpe"] is None else f"{detail['sharpe']:+.3f} ± {detail['sharpe_error']:.3f}"
+    bps = f"{1e4 * detail['net'] / detail['turnover']:+.3f}" if detail["turnover"] else "-"
     out.print(
-        f"{made['model']}{how}, {len(sessions)} test sessions to {made['night']}: net {worst} to {best}", markup=False
+        f"net {detail['net']:+,.2f} after fees of {detail['fees']:,.2f}, {bps} bps of {detail['turnover']:,.0f} traded; Sharpe "
+        f"ratio {ratio} per {detail['sharpe_period_ns'] / 1e9:g} s; largest drawdown {detail['max_drawdown']:,.2f}",
+        markup=False,
     )
+    if len(made["points"]) > 1:
+        out.print(
+            f"band: net {made['pessimistic']:+,.2f} (pessimistic) to {made['optimistic']:+,.2f}, median {made['median']:+,.2f}",
+            markup=False,
+        )
+
+
+def _file_part(name: str) -> str:
+    """Return a strategy's name as part of a file's: of ``path.py:name`` only the name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name.rpartition(":")[2])
 
 
 def next_night(root: DataRoot) -> date:

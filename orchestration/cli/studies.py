@@ -12,6 +12,7 @@ from rich.table import Table
 from marketdata.paths import DataRoot
 from marketdata.settings import SettingsError
 from orchestration.cli.console import StageProgress, err, out
+from orchestration.cli.overrides import With, overridden
 from orchestration.cli.roots import chosen
 from orchestration.side_files import write_text
 
@@ -45,6 +46,7 @@ def screen(
         ),
     ] = None,
     verify: Annotated[int, typer.Option(min=0, help="Sets, of all ranks, that also go through the engine.")] = 5,
+    changes: With = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Sets at a time (default: all cores).")] = None,
     as_json: AsJson = False,
     csv: Csv = None,
@@ -53,6 +55,7 @@ def screen(
     from orchestration.screening import DEFAULT_AXES, SHOWN, screen_csv, screen_model, screen_page
 
     root, settings = chosen(context).open()
+    settings = overridden(settings, changes)
     axes = dict(_axis(text) for text in axis) if axis else DEFAULT_AXES
     with StageProgress() as progress:
         made = screen_model(
@@ -109,7 +112,8 @@ def sensitivity(
     sizes: Values = "1,2,5,10",
     latencies: Values = "0.5,1,3,10",
     fees: Values = "0,0.5,1,2",
-    queue: Annotated[str, typer.Option(help="Queue model of the venue.")] = "risk_averse",
+    queue: Annotated[str | None, typer.Option(help="Queue model of the venue (default: that of the settings).")] = None,
+    changes: With = None,
     as_json: AsJson = False,
     csv: Csv = None,
 ) -> None:
@@ -119,6 +123,7 @@ def sensitivity(
     from orchestration.studies import sensitivity_of
 
     root, settings = chosen(context).open()
+    settings = overridden(settings, changes)
     with StageProgress() as progress:
         made = sensitivity_of(
             root,
