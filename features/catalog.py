@@ -83,7 +83,8 @@ def catalogue(spec: FeatureSpec) -> tuple[FeatureEntry, ...]:
         entries.append(_instant("time_of_day", "1", share, needs_book=False))
         entries.append(_instant("time_of_day_sin", "1", f"sin 2πu, u: {share}", needs_book=False))
         entries.append(_instant("time_of_day_cos", "1", f"cos 2πu, u: {share}", needs_book=False))
-    return (*(_with_laws(entry) for entry in entries), *spec.further)
+    own = [feature.entry() for feature in spec.own.features] if spec.own else []
+    return (*(_with_laws(entry) for entry in entries), *spec.further, *own)
 
 
 def dataset_catalogue(settings: Settings) -> tuple[FeatureEntry, ...]:
@@ -128,9 +129,18 @@ def _cross_entries(windows: tuple[int, ...]) -> list[FeatureEntry]:
 
 _SLOW: Final = {
     entry.name: FeatureEntry(
-        entry.name, entry.unit, entry.formula, entry.reference, 0, entry.memory_days * NS_PER_DAY, False
+        entry.name,
+        entry.unit,
+        entry.formula,
+        entry.reference,
+        0,
+        entry.memory_days * NS_PER_DAY,
+        False,
+        family=kind,
+        key=entry.name,
+        may_be_unknown=True,
     )
-    for entries in SIGNALS.values()
+    for kind, entries in SIGNALS.items()
     for entry in entries
 }
 """Slow signals: how far back the value reaches counts the session that it may be carried over."""

@@ -14,22 +14,29 @@ called with each event and the best quotes after it; it cannot see what comes la
 
 A *fold* is any object with ``name``, ``unit``, ``formula``, ``init() -> state`` and ``step(state, events) -> (state, values)``,
 one value an event. It may look at a whole batch, so it may look ahead; :func:`check_own` finds the first row at which it does.
+
+A kernel that says how far back it reaches (``memory_ns``) becomes a column of the feature rows, at night and live, where the
+settings name its file: ``[sampling] own = ["features/mine.py"]``. The file's bytes are part of the feature fingerprint.
 """
 
+import hashlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 from numba import from_dtype, njit, types
 
 from features.entry import FeatureEntry
-from features.pipeline import FeaturePipeline
-from marketdata.book import empty_book, levels_apply
+from marketdata.book import BookState, copy_book, empty_book, levels_apply
 from marketdata.events import EVENT_DTYPE, EventArray
+
+if TYPE_CHECKING:
+    from features.pipeline import FeaturePipeline
 
 Float64 = npt.NDArray[np.float64]
 
@@ -59,6 +66,17 @@ _FOLD_SIGNATURE: Final = types.void(
     types.Array(from_dtype(EVENT_DTYPE), 1, "C"),
     types.Array(types.float64, 1, "C"),
 )
+
+
+OWN: Final = "own"
+"""Name of their family in the catalogue."""
+
+
+class OwnState(NamedTuple):
+    """State of a kernel of one's own: the book after the last event, and the values that the step keeps, float64."""
+
+    book: BookState
+    values: Float64
 
 
 class OwnFeatureError(ValueError):
@@ -121,6 +139,12 @@ class OwnKernel:
         Length of the state, float64, zero before the first event.
     compiled : callable
         Of :data:`OWN_SIGNATURE`, see :func:`own_step`.
+    memory_ns : int or None
+        How far back a value reaches: rows are purged by it. None: not said, and then it is linted but not stored.
+    warmup_ns : int
+        How long it stays NaN at least after the start.
+    reference : str
+        Where it comes from.
     """
 
     name: str
@@ -128,10 +152,32 @@ class OwnKernel:
     formula: str
     size: int
     compiled: Callable[..., float]
+    memory_ns: int | None = None
+    warmup_ns: int = 0
+    reference: str = ""
 
-    def init(self) -> Any:
+    def init(self) -> "OwnState":
         """Return the book and the state before the first event."""
-        return empty_book(), np.zeros(self.size)
+        return OwnState(empty_book(), np.zeros(self.size))
+
+    def entry(self) -> FeatureEntry:
+        """Return its line in the catalogue."""
+        memory = self.memory_ns or 0
+        return FeatureEntry(
+            self.name,
+            self.unit,
+            self.formula,
+            self.reference,
+            self.warmup_ns,
+            memory,
+            False,
+            family=OWN,
+            key=self.name,
+            price_power=None,
+            lots_power=None,
+            joins="phase",
+            may_be_unknown=True,
+        )
 
     def step(self, state: Any, events: EventArray) -> tuple[Any, Float64]:
         """Fold a batch of events, changing the state in place, and return one value an event."""
@@ -140,6 +186,83 @@ class OwnKernel:
         out = np.empty(len(batch))
         _fold_own(self.compiled, values, book.price, book.size, book.count, book.counters, batch, out)
         return state, out
+
+
+@dataclass(frozen=True, slots=True)
+class OwnColumns:
+    """The features of one's own that the settings put in the rows, in column order, with the hash of their files.
+
+    Attributes
+    ----------
+    features : tuple of OwnKernel
+    sha256 : tuple of str
+        Of each file's bytes: what the file imports from elsewhere is not covered, so a file is best on its own.
+    """
+
+    features: tuple[OwnKernel, ...]
+    sha256: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(feature.name for feature in self.features)
+
+    def init(self) -> tuple[OwnState, ...]:
+        """Return the states before the first event."""
+        return tuple(feature.init() for feature in self.features)
+
+    def step(self, states: tuple[OwnState, ...], events: EventArray) -> Float64:
+        """Fold a batch of events, changing the states in place, and return float64 values of shape (n, features)."""
+        out = np.empty((len(events), len(self.features)))
+        for k, (feature, state) in enumerate(zip(self.features, states, strict=True)):
+            out[:, k] = feature.step(state, events)[1]
+        return out
+
+
+def copy_own(states: tuple[OwnState, ...]) -> tuple[OwnState, ...]:
+    """Return a checkpoint: copies that share no memory with the states."""
+    return tuple(OwnState(copy_book(state.book), state.values.copy()) for state in states)
+
+
+def load_columns(paths: Sequence[Path], taken: Sequence[str]) -> OwnColumns:
+    """Return the features that files give as columns of the rows.
+
+    Parameters
+    ----------
+    taken : sequence of str
+        Names that other columns have.
+
+    Raises
+    ------
+    OwnFeatureError
+        If a file gives no feature, gives a fold and not a kernel, does not say its memory, or its name is taken; the message
+        names the file and what to do.
+    """
+    features, hashes = [], []
+    for path in paths:
+        if not path.is_file():
+            raise OwnFeatureError(f"{path}: no such file")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        feature = _loaded(path.resolve(), digest)
+        if not isinstance(feature, OwnKernel):
+            raise OwnFeatureError(
+                f"{path}: only an OwnKernel becomes a column: a fold may look ahead and keep what it likes"
+            )
+        if feature.memory_ns is None or feature.memory_ns < 0:
+            raise OwnFeatureError(
+                f"{path}: {feature.name} must say memory_ns, how far back it reaches: rows are purged by it"
+            )
+        if feature.name in (*taken, *(other.name for other in features)) or not feature.name.isidentifier():
+            raise OwnFeatureError(f"{path}: {feature.name!r} is no new column name")
+        features.append(feature)
+        hashes.append(digest)
+    return OwnColumns(tuple(features), tuple(hashes))
+
+
+@cache
+def _loaded(path: Path, sha256: str) -> OwnFeature:
+    """Return the feature of a file with these bytes: compiled once a process."""
+    return load_own(path)
 
 
 def load_own(path: Path) -> OwnFeature:
@@ -234,7 +357,9 @@ def check_own(feature: OwnFeature, events: EventArray) -> list[Finding]:
     return found
 
 
-def check_catalogue(pipeline: FeaturePipeline, entries: tuple[FeatureEntry, ...], events: EventArray) -> list[Finding]:
+def check_catalogue(
+    pipeline: "FeaturePipeline", entries: tuple[FeatureEntry, ...], events: EventArray
+) -> list[Finding]:
     """Return the first offence of each catalogue column on these events: cut anywhere, later rows altered, finite."""
     whole = pipeline.step(pipeline.init(), events)[1]
     state, parts = pipeline.init(), []

@@ -3,19 +3,44 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from features.kernel import NEED_GROW, fold_events
 from features.rows import KEY_COLUMNS, FeatureRows
 from features.spec import FeatureSpec
-from features.state import S_COUNTER, FeatureState, Plan, copy_state, empty_state, grow_ring
+from features.state import S_COUNTER, FeatureState, Plan, empty_state, grow_ring
+from features.state import copy_state as copy_kernel_state
 from marketdata.clock import Session
 from marketdata.events import EXECUTE, HIDDEN, TRADE, EventArray
 from marketdata.instruments import BookKind, Instrument
 from marketdata.settings import SAMPLING_CLOCKS, SamplingSettings, Settings
 
-__all__ = ["FeaturePipeline", "copy_state", "feature_spec", "rows_of_session", "session_pipeline"]
+if TYPE_CHECKING:
+    from features.own import OwnState
+
+SEQUENCE = KEY_COLUMNS.index("sequence")
+
+
+class StateWithOwn(NamedTuple):
+    """State of the fold where rows have columns of one's own: the kernel's, and one of each of them."""
+
+    kernel: FeatureState
+    own: "tuple[OwnState, ...]"
+
+
+PipelineState = FeatureState | StateWithOwn
+"""What a pipeline folds: the kernel's state alone where there are no columns of one's own."""
+
+
+def copy_state(state: PipelineState) -> PipelineState:
+    """Return a checkpoint: a copy that shares no memory with the state."""
+    if isinstance(state, FeatureState):
+        return copy_kernel_state(state)
+    from features.own import copy_own
+
+    return StateWithOwn(copy_kernel_state(state.kernel), copy_own(state.own))
 
 
 @dataclass(frozen=True)
@@ -82,30 +107,50 @@ class FeaturePipeline:
             time_of_day=int(self.time_of_day),
         )
 
-    def init(self) -> FeatureState:
+    def init(self) -> PipelineState:
         """Return the state before the first event."""
         is_core = not self.spec.families
-        return empty_state(len(self.sampling.windows_ns), len(self.sampling.decays_per_s), is_core=is_core)
+        state = empty_state(len(self.sampling.windows_ns), len(self.sampling.decays_per_s), is_core=is_core)
+        return StateWithOwn(state, self.spec.own.init()) if self.spec.own else state
 
-    def step(self, state: FeatureState, batch: EventArray) -> tuple[FeatureState, FeatureRows]:
+    def step(self, state: PipelineState, batch: EventArray) -> tuple[PipelineState, FeatureRows]:
         """Fold a batch of events and return the new state with the rows sampled on the way.
 
         Parameters
         ----------
-        state : FeatureState
+        state : PipelineState
             Changed in place; :func:`copy_state` makes a checkpoint.
         batch : event array, shape (n,)
             Events of this instrument in order; any n, one included.
 
         Returns
         -------
-        state : FeatureState
+        state : PipelineState
             To be used for the next batch; its ring may have grown.
         rows : FeatureRows
             Possibly none.
         """
         if not (batch.flags.writeable and batch.flags.c_contiguous):
             batch = batch.copy()
+        if isinstance(state, FeatureState):
+            kernel, rows = self._kernel_step(state, batch)
+            return kernel, rows
+        return self._step_with_own(state, batch)
+
+    def _step_with_own(self, state: StateWithOwn, batch: EventArray) -> tuple[PipelineState, FeatureRows]:
+        """Fold the batch with the kernel and each feature of one's own, whose values are those at the row's event."""
+        assert self.spec.own is not None
+        # The kernel copies an event's sequence into its row: numbered through, it tells which event the row was taken at.
+        numbered = batch.copy()
+        numbered["sequence"] = np.arange(len(batch))
+        kernel, rows = self._kernel_step(state.kernel, numbered)
+        at = rows.keys[:, SEQUENCE].copy()
+        rows.keys[:, SEQUENCE] = batch["sequence"][at]
+        rows.values[:, len(self.spec.kernel_columns) :] = self.spec.own.step(state.own, batch)[at]
+        return StateWithOwn(kernel, state.own), rows
+
+    def _kernel_step(self, state: FeatureState, batch: EventArray) -> tuple[FeatureState, FeatureRows]:
+        """Fold the batch with the kernel; columns of one's own are left empty."""
         most = self._most_rows(int(state.at[S_COUNTER]), batch)
         keys = np.empty((most, len(KEY_COLUMNS)), np.int64)
         values = np.empty((most, len(self.columns)), np.float64)

@@ -4,7 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,9 @@ from features.aggressors import KIND_NAMES
 from features.entry import CELLS, DEEP, FORGOTTEN, LEVELS, MIDDLE, FeatureEntry, forget_ns, span_name
 from features.families import FAMILIES, chosen_families
 from marketdata.settings import SamplingSettings
+
+if TYPE_CHECKING:
+    from features.own import OwnColumns
 
 __all__ = ["CELLS", "DEEP", "FORGOTTEN", "LEVELS", "MIDDLE", "SPEC_VERSION", "FeatureSpec", "forget_ns", "span_name"]
 
@@ -43,7 +47,21 @@ class FeatureSpec:
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """Names of the features, in the order in which the kernel writes them."""
+        """Names of the features: those of the kernel in its order, then those of one's own."""
+        return self.kernel_columns + (self.own.names if self.own else ())
+
+    @cached_property
+    def own(self) -> "OwnColumns | None":
+        """The features of one's own that ``sampling.own`` names; None where there are none."""
+        if not self.sampling.own:
+            return None
+        from features.own import load_columns
+
+        return load_columns([Path(path) for path in self.sampling.own], self.kernel_columns)
+
+    @cached_property
+    def kernel_columns(self) -> tuple[str, ...]:
+        """Names of the features that the kernel writes, in its order."""
         spans = [span_name(ns) for ns in self.sampling.windows_ns]
         middle, longest = spans[MIDDLE], spans[-1]
         names = ["spread_ticks", "spread_bps", "depth_imbalance_l1", "depth_imbalance_l2", "depth_imbalance_l3"]
@@ -73,7 +91,7 @@ class FeatureSpec:
     def first_columns(self) -> npt.NDArray[np.int64]:
         """First column of each family of ``FAMILIES``, -1 where it is switched off; int64 of shape (families,)."""
         names = [entry.family for entry in self.further]
-        core = len(self.columns) - len(names)
+        core = len(self.kernel_columns) - len(names)
         return np.array([core + names.index(name) if name in names else -1 for name in FAMILIES], np.int64)
 
     @cached_property
@@ -81,13 +99,14 @@ class FeatureSpec:
         """How far back any raw feature reaches: the longest window and one grid cell, or the slowest decay, or a family's."""
         longest = self.sampling.windows_ns[-1]
         core = max(longest + longest // CELLS + 1, max(forget_ns(decay) for decay in self.sampling.decays_per_s))
-        return max(core, *(entry.memory_ns for entry in self.further)) if self.further else core
+        own = self.own.features if self.own else ()
+        return max(core, *(entry.memory_ns for entry in (*self.further, *(feature.entry() for feature in own))), 0)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides what a column means."""
         sampling = self.sampling
-        parts = (
+        parts: tuple[object, ...] = (
             SPEC_VERSION,
             self.columns,
             sampling.clock,
@@ -98,4 +117,6 @@ class FeatureSpec:
             DEEP,
             CELLS,
         )
+        if self.own:
+            parts += (self.own.sha256, tuple(feature.memory_ns for feature in self.own.features))
         return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -52,6 +52,9 @@ class SamplingSettings(Section):
     every_lots: int = Field(default=100, ge=1)
     families: tuple[str, ...] = ("core",)
     """Families of raw features; ``core`` is always among them, ``all`` stands for every one (``flowsense features list``)."""
+    own: tuple[Path, ...] = ()
+    """Files that each give a feature of one's own as ``FEATURE``, compiled: columns after the families', in this order; a
+    relative path begins at the folder of the settings' file."""
     max_rows: int = Field(default=20_000, ge=1)
     windows_ns: tuple[int, ...] = (1 * NS_PER_S, 10 * NS_PER_S, 60 * NS_PER_S)
     decays_per_s: tuple[float, ...] = (10.0, 1.0, 0.1)
@@ -306,7 +309,11 @@ def load_settings(path: Path) -> Settings:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: not valid TOML: {error}") from error
-    return validate_settings(values, str(path))
+    settings = validate_settings(values, str(path))
+    own = tuple(path.parent.absolute() / file for file in settings.sampling.own)
+    if own != settings.sampling.own:
+        settings = settings.model_copy(update={"sampling": settings.sampling.model_copy(update={"own": own})})
+    return settings
 
 
 def validate_settings(values: dict[str, object], origin: str) -> Settings:

@@ -8,6 +8,8 @@ Its laws are checked on a simulated hour by::
 
     flowsense features lint features/{name}.py
 
+and ``[sampling] own = ["path/to/{name}.py"]`` in a data root's settings.toml makes it a column of the rows, at night and live.
+
 ``features/own.py`` says what the step is given; it is called with each event and the best quotes after it, so it cannot see
 what comes later.
 """
@@ -38,7 +40,12 @@ def step(
 
 
 FEATURE: Final = OwnKernel(
-    "{name}", "1", "imbalance of the best quotes' lots, each remembered with a half-life of 1 s", 2, step
+    "{name}",
+    "1",
+    "imbalance of the best quotes' lots, each remembered with a half-life of 1 s",
+    2,
+    step,
+    memory_ns=10 * HALF_LIFE_NS,  # 2^-10: a thousandth is left
 )
 '''
 

@@ -14,10 +14,9 @@ import numpy.typing as npt
 import polars as pl
 
 from features.assembler import AssemblerState, RowAssembler
-from features.pipeline import FeaturePipeline, session_pipeline
+from features.pipeline import FeaturePipeline, PipelineState, session_pipeline
 from features.pipeline import copy_state as copy_features
 from features.rows import KEY_COLUMNS
-from features.state import FeatureState
 from marketdata.clock import Session
 from marketdata.events import EventArray
 from marketdata.settings import Settings
@@ -69,7 +68,7 @@ class LiveState(NamedTuple):
 
     Attributes
     ----------
-    features : tuple of FeatureState
+    features : tuple of PipelineState
         One an instrument, in the order of ``settings.instruments``.
     waiting : LiveRows
         Rows whose receive time the feed has not left behind yet.
@@ -77,7 +76,7 @@ class LiveState(NamedTuple):
         States of the join and of the model.
     """
 
-    features: tuple[FeatureState, ...]
+    features: tuple[PipelineState, ...]
     waiting: LiveRows
     assembler: AssemblerState
     predictor: PredictorState
@@ -201,7 +200,7 @@ class LivePredictor:
         predicted, forecasts = self._forecast(state.predictor, rows.position, ts_recv, x)
         return LiveState(features, waiting, state.assembler, predicted), LiveStep(rows, x, forecasts)
 
-    def _features(self, state: LiveState, batch: EventArray) -> tuple[tuple[FeatureState, ...], LiveRows]:
+    def _features(self, state: LiveState, batch: EventArray) -> tuple[tuple[PipelineState, ...], LiveRows]:
         states, found = [], [self._no_rows()]
         for k, pipeline in enumerate(self.pipelines):
             own = batch[batch["instrument_id"] == self._ids[k]]

@@ -32,18 +32,19 @@ HAMILTON_1989: Final = "Hamilton (1989). A new approach to nonstationary time se
 
 
 def fitted_catalogue(settings: Settings) -> tuple[FeatureEntry, ...]:
-    """Return one entry a fitted column, in the order in which a design with every part holds them."""
+    """Return one entry a fitted column, in the order in which a design with every part holds them; the key names the part."""
     windows = settings.sampling.windows_ns
     lag = max(forget_ns(decay) for decay in settings.sampling.decays_per_s)
     text = "P(regime {} | rows up to here): forward filter of a fitted Gaussian hidden Markov model, less 1/{}"
     entries = [
-        FeatureEntry(f"regime_{k}", "1", text.format(k, REGIMES), HAMILTON_1989, 0, windows[-1], False)
+        FeatureEntry(f"regime_{k}", "1", text.format(k, REGIMES), HAMILTON_1989, 0, windows[-1], False, key="regimes")
         for k in range(REGIMES)
     ]
     for name in INTENSITY_COLUMNS:
         words = name.removeprefix("hawkes_").replace("_", " ")
         formula = f"{words}: fitted baseline at this time of day + Σ α β S of the decayed counts"
-        entries.append(FeatureEntry(name, "log 1/s" if "log" in name else "1", formula, BMM_2015, lag, lag, False))
+        unit = "log 1/s" if "log" in name else "1"
+        entries.append(FeatureEntry(name, unit, formula, BMM_2015, lag, lag, False, key="hawkes"))
     for member in FITTED.values():
-        entries += member.entries(windows)
-    return tuple(replace(entry, family="fitted", key=entry.name) for entry in entries)
+        entries += [replace(entry, key=member.name) for entry in member.entries(windows)]
+    return tuple(replace(entry, family="fitted") for entry in entries)
