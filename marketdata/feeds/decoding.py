@@ -83,7 +83,7 @@ class FrameDecoder:
             mark_ns = max(mark_ns, int(events["ts_recv"][-1]))
         self.metrics.saw_events(events, mark_ns)
         items.append(EventBatch(events, mark_ns))
-        if len(events) and (self.lost or events["flags"].max() >= F_SNAPSHOT):
+        if len(events) and (self.lost or decoded.gaps or events["flags"].max() >= F_SNAPSHOT):
             items += self._synced(events, int(batch.ts_recv[-1]))
         return items
 

@@ -93,7 +93,7 @@ def test_one_loop_consumes_replay_stream_and_ring_alike_and_they_count_alike() -
         writing = threading.Thread(target=run_receiver, args=(ReplayFeed(events, batch_rows=50), RingWriter(ring)))
         writing.start()
         np.testing.assert_array_equal(rows(feed), events)
-        writing.join(10)
+        writing.join(120)
 
 
 def test_statuses_go_over_the_wire_with_everything_else() -> None:
@@ -109,7 +109,7 @@ def test_a_closed_feed_ends_even_while_it_waits() -> None:
 
     def slow() -> Iterator[StreamItem]:
         yield batch([1], 1)
-        closing.wait(10)
+        closing.wait(120)
 
     with serve_stream(slow()) as server:
         feed = SocketFeed(*server.address)
@@ -328,3 +328,45 @@ def test_a_snapshot_that_a_hole_ends_at_once_mends_no_loss_and_the_next_one_does
     items = decoder.step(frame_batch([(20, first.snapshot())], codec.snapshot_url("AAAUSDT")), 0)
     assert (counts.snapshots, counts.gaps, counts.resyncs) == (2, 1, 1)
     assert [item.kind for item in items if isinstance(item, FeedStatus)] == [StatusKind.SYNCED]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1_000])
+def test_gaps_clears_and_resyncs_agree_however_frames_are_cut_and_whenever_snapshots_come(size: int) -> None:
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        market, codec = Market(["AAAUSDT", "BBBUSDT"], 120, seed), spot_codec("AAAUSDT", "BBBUSDT")
+        decoder, books = FrameDecoder(codec, FeedMetrics()), market.books
+        frames: list[tuple[bytes, str]] = []
+        for frame in market.script:
+            if rng.uniform() < 0.9:
+                frames.append((frame.payload, "wss://venue"))
+            if frame.depth is not None:
+                books[frame.depth["s"]].apply(frame.depth)
+            if rng.uniform() < 0.1:
+                symbol = ["AAAUSDT", "BBBUSDT"][int(rng.integers(2))]
+                frames.insert(
+                    len(frames) - int(rng.integers(0, 4)), (books[symbol].snapshot(), codec.snapshot_url(symbol))
+                )
+        told = clears = snapshots = mended = 0
+        known, ever = set[int](), set[int]()
+        for at in range(0, len(frames), size):
+            part = frame_batch([(at, payload) for payload, _ in frames[at : at + size]], "wss://venue")
+            urls = tuple(dict.fromkeys(stream for _, stream in frames))
+            index = np.array([urls.index(stream) for _, stream in frames[at : at + size]], np.int16)
+            batch_of = FrameBatch(part.data, part.starts, part.ts_recv, index, urls)
+            for item in decoder.step(batch_of, 0):
+                told += isinstance(item, FeedStatus) and item.kind is StatusKind.GAP
+                if isinstance(item, EventBatch):
+                    for row in item.events:
+                        number, flags = int(row["instrument_id"]), int(row["flags"])
+                        if row["action"] == CLEAR and not flags & F_SNAPSHOT:
+                            clears += 1
+                            known.discard(number)
+                        elif flags & (F_SNAPSHOT | F_LAST) == F_SNAPSHOT | F_LAST:
+                            snapshots += 1
+                            mended += number in ever - known
+                            known.add(number)
+                            ever.add(number)
+        counts = decoder.metrics
+        assert told == clears == counts.gaps > 0
+        assert (counts.snapshots, counts.resyncs) == (snapshots, mended)
