@@ -4,15 +4,15 @@ import os
 import tomllib
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tomli_w
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from marketdata.clock import NS_PER_MS, NS_PER_S, Calendar
 from marketdata.instruments import Instrument
 from marketdata.venue_settings import MaintenanceWindow as MaintenanceWindow
-from marketdata.venue_settings import Section, SizingSettings, VenueSettings, ZoneName
+from marketdata.venue_settings import Section, SizingSettings, Venues, VenueSettings, ZoneName
 
 SourceName = Literal["simulated", "lobster", "lean_equity", "crypto_2026", "recorded"]
 
@@ -263,7 +263,7 @@ class Settings(Section):
     controls: ControlsSettings = ControlsSettings()
     pauses: PauseSettings = PauseSettings()
     sizing: SizingSettings = SizingSettings()
-    venues: dict[str, VenueSettings] = Field(default_factory=dict)
+    venues: Annotated[dict[str, VenueSettings], AfterValidator(Venues)] = Field(default_factory=Venues)
     """By the instruments' ``venue``: fees, funding, impact, latency, downtime and halts of its own."""
 
     @model_validator(mode="after")

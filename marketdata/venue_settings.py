@@ -135,6 +135,13 @@ class VenueSettings(Section):
     """What happens to resting orders when the tape says that trading halts."""
 
 
+class Venues(dict[str, VenueSettings]):
+    """Venues' sections by name; never changed once made, so that settings can be the key of what was computed with them."""
+
+    def __hash__(self) -> int:  # type: ignore[override]  # a dictionary has none; this one is not changed
+        return hash(frozenset(self.items()))
+
+
 class SizingSettings(Section):
     """How much of an order's size passes in a session, from what the sessions before it were like."""
 
