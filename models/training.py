@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -280,8 +281,9 @@ def trial_of(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any]:
     }
 
 
+@cache
 def code_sha256() -> str:
-    """Return a hash of the sources that fits and forecasts run through."""
+    """Return a hash of the sources that fits and forecasts run through, as they were when this process first asked."""
     digest = hashlib.sha256()
     base = Path(__file__).resolve().parent
     package = Path(str(features.__file__)).resolve().parent

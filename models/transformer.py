@@ -74,9 +74,47 @@ def network_logits(net: Any, x: Any, index: npt.NDArray[np.int64]) -> Any:
     import torch
 
     at = torch.from_numpy(index)
-    windows = x[at.clamp(min=0)]
-    hidden = net["encoder"](inputs_embeds=net["embed"](windows), attention_mask=(at >= 0).long()).last_hidden_state
-    return net["head"](hidden[:, -1]) + net["around"](windows[:, -1])
+    if torch.is_grad_enabled():
+        embedded = net["embed"](x.index_select(0, at.clamp(min=0).reshape(-1))).view(*at.shape, -1)
+    else:  # a row once, however many windows it is in; a gradient would have to be gathered again
+        needed, place = np.unique(index, return_inverse=True)
+        once = net["embed"](x.index_select(0, torch.from_numpy(needed).clamp(min=0)))
+        embedded = once.index_select(0, torch.from_numpy(place.reshape(-1))).view(*at.shape, -1)
+    return net["head"](newest_hidden(net["encoder"], embedded, at >= 0)) + net["around"](x[at[:, -1]])
+
+
+def newest_hidden(encoder: Any, embedded: Any, known: Any) -> Any:
+    """Return what a BERT encoder makes of each window's newest place, a tensor (rows, d).
+
+    The last layer is asked for that place alone: one query instead of one a place, and one pass through what follows the
+    attention. No other place's output is used, so the value is the same and most of the work is gone.
+
+    Parameters
+    ----------
+    encoder : BertModel
+    embedded : tensor, shape (rows, T, d)
+    known : bool tensor, shape (rows, T)
+        False where a window has no row; the newest is always known.
+    """
+    import torch
+
+    first, (*before, last) = encoder.embeddings, encoder.encoder.layer
+    spots = first.position_embeddings.weight + first.token_type_embeddings.weight[0]
+    hidden = first.dropout(first.LayerNorm(embedded + spots))
+    blocked = torch.zeros(known.shape).masked_fill(~known, torch.finfo(torch.float32).min)[:, None]
+    for layer in before:
+        hidden = layer(hidden, attention_mask=blocked[:, None])
+        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+    attention, newest = last.attention.self, hidden[:, -1]
+    heads, size = attention.num_attention_heads, attention.attention_head_size
+    query = attention.query(newest).view(-1, heads, size)
+    # q·(K h + k) is (Kᵀ q)·h but for a number that is the same for all places, which the softmax takes away; and the mean of
+    # V h + v is V of the mean + v: neither matrix is multiplied with every place.
+    asked = torch.einsum("nhs,hsd->nhd", query, attention.key.weight.view(heads, size, -1))
+    weight = torch.softmax(asked @ hidden.transpose(1, 2) * size**-0.5 + blocked, dim=-1)
+    heard = torch.einsum("nhd,hsd->nhs", weight @ hidden, attention.value.weight.view(heads, size, -1))
+    mixed = last.attention.output(heard.reshape(-1, heads * size) + attention.value.bias, newest)
+    return last.output(last.intermediate(mixed), mixed)
 
 
 def window_index(rows: DesignRows, session: npt.NDArray[np.int64], window: int) -> npt.NDArray[np.int64]:

@@ -395,4 +395,6 @@ def _timings(costs: NightCosts | None) -> tuple[Timing, ...]:
     if costs is None:
         return ()
     ranked = sorted(costs.seconds.items(), key=lambda item: -item[1])
-    return tuple(Timing(part=part, seconds=seconds, budget_s=BUDGET_S.get(part)) for part, seconds in ranked)
+    own = [Timing(part=part, seconds=seconds, budget_s=BUDGET_S.get(part)) for part, seconds in ranked]
+    beside = sorted(costs.beside.items(), key=lambda item: -item[1])
+    return (*own, *(Timing(part=f"{part}, beside", seconds=seconds, budget_s=None) for part, seconds in beside))

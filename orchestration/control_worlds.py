@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backtests.report.record import ControlRow
 from marketdata.paths import DataRoot
-from orchestration import stopwatch
+from marketdata.settings import GateSettings, Settings
+from orchestration import companion, stopwatch
 from orchestration.side_files import CONTROL_WORLDS, read_json, write_json
 from orchestration.stage import StageContext
 
 if TYPE_CHECKING:  # the gate's kernels are not part of loading the code location
-    from backtests.controls import ControlTotal
+    from backtests.controls import ControlResult, ControlTotal
+    from backtests.world_runs import WorldTask
 
 ALWAYS_SHOWN: Final = (("n1", None), ("n2", None), ("planted", 0.5), ("planted", 1.0))
 """Worlds that have a line on every page, run or not: null and planted are read together (R16)."""
@@ -46,7 +48,10 @@ def run_share(context: StageContext) -> list[Mapping[str, Any]]:
     gate = context.settings.gate
     with stopwatch.part(stopwatch.CONTROLS):
         tasks = night_tasks(context.root, gate, settings.worlds_per_night)
-        results = run_and_keep(context.root, tasks, gate, processes=settings.processes)
+        if companion.is_accompanied():
+            results = [_taken(context.root, task, gate) for task in tasks]
+        else:
+            results = run_and_keep(context.root, tasks, gate, processes=settings.processes)
     worlds: list[Mapping[str, Any]] = [
         {
             "world": one.world,
@@ -59,6 +64,28 @@ def run_share(context: StageContext) -> list[Mapping[str, Any]]:
     ]
     write_json(path, {"worlds": worlds})
     return worlds
+
+
+def offer_worlds(root: DataRoot, settings: Settings) -> None:
+    """Offer the null and planted worlds of the root's next night to its companions: they need nothing of the night itself."""
+    from backtests.world_runs import night_tasks, run_world
+
+    for task in night_tasks(root, settings.gate, settings.controls.worlds_per_night):
+        companion.offer(_world_key(root, task, settings.gate), "world", run_world, task, settings.gate)
+
+
+def _world_key(root: DataRoot, task: "WorldTask", gate: GateSettings) -> tuple[Any, ...]:
+    return "world", str(root.path), task, gate
+
+
+def _taken(root: DataRoot, task: "WorldTask", gate: GateSettings) -> "ControlResult":
+    """Return what became of a world, and write it down."""
+    from backtests.controls import accumulate
+    from backtests.world_runs import run_world
+
+    result: ControlResult = companion.take(_world_key(root, task, gate), run_world, task, gate)
+    accumulate(root, [result])
+    return result
 
 
 def control_rows(root: DataRoot, context: StageContext, tonight: Mapping[str, Any]) -> tuple[ControlRow, ...]:

@@ -16,7 +16,8 @@ import dagster as dg
 from marketdata.paths import DataRoot, PartitionKey
 from marketdata.settings import Settings, SettingsError
 from orchestration import stopwatch
-from orchestration.control_worlds import without_control_worlds
+from orchestration.companion import Companions, accompanied, companion_count
+from orchestration.control_worlds import offer_worlds, without_control_worlds
 from orchestration.grids import DEMO_SESSIONS, Grids, ingest_key
 from orchestration.hashes import night_hashes
 from orchestration.instance import open_instance
@@ -81,6 +82,7 @@ class NightsResult:
     seconds: dict[str, float]
     wall_s: float
     peak_memory_bytes: int
+    beside: dict[str, float]
 
     @property
     def last(self) -> date | None:
@@ -103,13 +105,17 @@ class NightDriver:
     progress: Progress
     watch: stopwatch.Stopwatch
     memory: MemoryPeak
+    companions: Companions
     started: float
     failures: list[StepFailure] = field(default_factory=list)
 
-    def ingest(self, days: Sequence[date], *, only: Sequence[str] | None = None) -> None:
+    def ingest(
+        self, days: Sequence[date], *, only: Sequence[str] | None = None, after_first: Callable[[], None] | None = None
+    ) -> None:
         """Ingest every instrument and the slow signals of the days; ``only`` names the assets of the tick chain to make.
 
-        Day by day, because the simulated source keeps the session it has simulated last.
+        Day by day, because the simulated source keeps the session it has simulated last. ``after_first`` is called after the
+        first day: the kernels that ingest needs are compiled by then.
         """
         signals = INGEST_SIGNALS_JOB in self.jobs
         stage = "ingest" if only is None else f"ingest {days[0]}"
@@ -125,6 +131,8 @@ class NightDriver:
                 self._run(INGEST_SIGNALS_JOB, day.isoformat())
                 done += 1
                 self.progress(stage, done, total)
+            if after_first is not None and day == days[0]:
+                after_first()
 
     def partitions(self, places: Sequence[tuple[date, str]], only: Sequence[str]) -> None:
         """Make the named assets of the tick chain for some sessions and instruments."""
@@ -170,7 +178,10 @@ class NightDriver:
 
     def costs(self) -> NightCosts:
         """Return wall time by part and peak memory so far."""
-        return NightCosts(dict(self.watch.seconds), time.perf_counter() - self.started, self.memory.peak_bytes)
+        wall_s = time.perf_counter() - self.started
+        return NightCosts(
+            dict(self.watch.seconds), wall_s, self.memory.peak_bytes, beside=dict(self.companions.seconds)
+        )
 
     def _run(self, job: str, key: str, only: Sequence[str] | None = None) -> bool:
         with stopwatch.part(stopwatch.DAGSTER):
@@ -187,17 +198,29 @@ class NightDriver:
 
 
 @contextmanager
-def driving(root: DataRoot, progress: Progress = silent, *, training: bool = True) -> Iterator[NightDriver]:
-    """Open the root's instance and jobs and measure what runs inside the block; without ``training`` no model is loaded."""
+def driving(
+    root: DataRoot, progress: Progress = silent, *, training: bool = True, many: bool = False
+) -> Iterator[NightDriver]:
+    """Open the root's instance and jobs and measure what runs inside the block.
+
+    Parameters
+    ----------
+    training : bool
+        False: no model's library is loaded.
+    many : bool
+        Nights in a row, for which it pays to start companions.
+    """
     started = time.perf_counter()
-    with stopwatch.timing() as watch, watching_memory() as memory:
+    settings = root.settings()
+    count = companion_count(settings.controls.processes) if many else 0
+    with stopwatch.timing() as watch, watching_memory() as memory, accompanied(count) as companions:
         with stopwatch.part(stopwatch.IMPORTS):
-            preload(root, root.settings(), training=training)
+            preload(root, settings, training=training)
         with stopwatch.part(stopwatch.DAGSTER):
             repository = build_definitions(root).get_repository_def()
         jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
         with open_instance(root) as instance:
-            yield NightDriver(root, root_grids(root), instance, jobs, progress, watch, memory, started)
+            yield NightDriver(root, root_grids(root), instance, jobs, progress, watch, memory, companions, started)
 
 
 def run_night(
@@ -239,9 +262,9 @@ def run_demo(root: DataRoot, progress: Progress = silent) -> NightsResult:
     settings = root.settings()
     if settings.source != "simulated":
         raise SettingsError(f"the demonstration is of the simulated source, and this root is {settings.source}")
-    with driving(root, progress) as driver:
+    with driving(root, progress, many=True) as driver:
         *days, last = [session.date for session in driver.grids.sessions[:DEMO_SESSIONS]]
-        driver.ingest(days)
+        driver.ingest(days, after_first=lambda: offer_worlds(root, settings))
         first = first_training_night(settings) - 1
         driver.datasets(days[:first])
         nights = days[first:]
@@ -266,13 +289,13 @@ def run_recorded(root: DataRoot, progress: Progress = silent) -> NightsResult:
     nobody to trade it.
     """
     settings = root.settings()
-    with driving(root, progress) as driver:
+    with driving(root, progress, many=True) as driver:
         with stopwatch.part(stopwatch.INGEST):
             found = open_source(root, settings.model_dump_json()).sessions()
         days = [session.date for session in found if driver.grids.spans(session.date)]
         if not days:
             raise SettingsError(f"{settings.data}: holds no session between {settings.start_date} and the root's last")
-        driver.ingest(days)
+        driver.ingest(days, after_first=lambda: offer_worlds(root, settings))
         nights = days[-2:]
         driver.datasets(days[: -len(nights)])
         for day in nights:
@@ -299,7 +322,13 @@ def _close(driver: NightDriver, nights: Sequence[date], traded: date | None) -> 
             finish_night(driver.root, nights[-1], traded, [str(failure) for failure in driver.failures])
     costs = driver.costs()
     return NightsResult(
-        tuple(nights), traded, tuple(driver.failures), costs.seconds, costs.wall_s, costs.peak_memory_bytes
+        tuple(nights),
+        traded,
+        tuple(driver.failures),
+        costs.seconds,
+        costs.wall_s,
+        costs.peak_memory_bytes,
+        costs.beside,
     )
 
 

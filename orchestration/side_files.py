@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -26,11 +26,12 @@ COSTS: Final = "costs.json"
 
 @dataclass(frozen=True)
 class NightCosts:
-    """Wall time by part in seconds, all of it, and the peak of the process tree's memory."""
+    """Wall time by part in seconds, all of it, the peak of the process tree's memory, and what companions did meanwhile."""
 
     seconds: dict[str, float]
     wall_s: float
     peak_memory_bytes: int
+    beside: dict[str, float] = field(default_factory=dict)
 
 
 def write_json(path: Path, values: object) -> None:

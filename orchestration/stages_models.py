@@ -14,7 +14,8 @@ from marketdata.partitions import load_partition
 from marketdata.paths import DataRoot, PartitionKey
 from marketdata.settings import Settings
 from models.forecast import FORECAST_DTYPE, ForecastArray
-from orchestration import stopwatch
+from orchestration import companion, stopwatch
+from orchestration.resources import RootResource
 from orchestration.side_files import read_json, write_json
 from orchestration.stage import NightStage, StageContext
 from orchestration.stages_dataset import load_dataset
@@ -82,8 +83,11 @@ def family_stage(family: str) -> NightStage:
 
     def stage(context: StageContext) -> Mapping[str, Any]:
         shown: dict[str, Any] = {}
+        _offer_walks(context)
         for name in model_names(family):
-            night = _walk(context, name)
+            with stopwatch.part(stopwatch.FITS):
+                companion.take(_walk_key(context, name), walk_model, context.root, context.day, name)
+            night = load_model_night(context.root, context.day, name)
             overall = night.summary["overall"]
             prefix = "" if family == name else f"{name}_"
             if overall is not None:
@@ -98,14 +102,30 @@ def family_stage(family: str) -> NightStage:
     return stage
 
 
-def _walk(context: StageContext, name: str) -> ModelNight:
-    """Fit a model on every fold and for the next session, forecast the test rows, score, record, and return it all."""
+def _walk_key(context: StageContext, name: str) -> tuple[str, str, date, str]:
+    return "walk", str(context.root.path), context.day, name
+
+
+def _offer_walks(context: StageContext) -> None:
+    """Offer the night's models to its companions, last ones first: the night itself begins with the first."""
+    for family in reversed(families(context.settings)):
+        for name in reversed(model_names(family)):
+            companion.offer(_walk_key(context, name), "walk", walk_model, context.root, context.day, name)
+
+
+def walk_model(root: DataRoot, day: date, name: str) -> None:
+    """Fit a model on every fold and for the next session, forecast the test rows, score, and write it all down.
+
+    The same in any process: bundles and forecasts are named by what went into them, and their bytes depend on nothing else.
+    """
+    resource = RootResource(path=str(root.path))
+    context = StageContext(root, root.settings(), resource, day)
     from models.evaluation import score
     from models.splits import final_fold, walk_forward_folds
     from models.training import fit_bundle, forecast_rows, probabilities_of
     from models.trials import Trial, TrialLedger
 
-    root, settings = context.root, context.settings
+    settings = context.settings
     table = load_dataset(context)
     points = load_points(context, table) if needs_points(name) else {}
     ledger = TrialLedger(root)
@@ -157,7 +177,6 @@ def _walk(context: StageContext, name: str) -> ModelNight:
     }
     night = ModelNight(summary, tested, np.concatenate(fold_of_row) if rows else np.empty(0, np.int16), made)
     _save(root, context.day, night)
-    return night
 
 
 def needs_points(name: str) -> bool:

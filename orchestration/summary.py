@@ -1,6 +1,6 @@
 """The night on one terminal page: rows by stage, the league, the decision and why, the paper session, where the page is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from rich import box
@@ -154,10 +154,15 @@ def _print_paper(record: NightRecord, console: Console) -> None:
 
 
 def _print_costs(result: NightsResult, console: Console) -> None:
-    parts = sorted(result.seconds.items(), key=lambda item: -item[1])
-    split = "  ".join(f"{name} {seconds:.0f}" for name, seconds in parts if seconds >= 0.5)
-    console.print(f"time      {result.wall_s:.0f} s: {split}", markup=False)
+    console.print(f"time      {result.wall_s:.0f} s: {_split(result.seconds)}", markup=False)
+    if result.beside:
+        console.print(f"          beside it: {_split(result.beside)}", markup=False)
     console.print(f"memory    {result.peak_memory_bytes / 2**30:.2f} GiB at the peak", markup=False)
+
+
+def _split(seconds: Mapping[str, float]) -> str:
+    parts = sorted(seconds.items(), key=lambda item: -item[1])
+    return "  ".join(f"{name} {spent:.0f}" for name, spent in parts if spent >= 0.5)
 
 
 def _table(*columns: str, left: Sequence[int] = (0,)) -> Table:

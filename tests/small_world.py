@@ -32,7 +32,7 @@ def small_settings(*, sessions: int = SESSIONS, instruments: int = 2, events: in
                 update={"first_train_units": 1, "min_instruments": 1, "deep_steps": 10, "deep_row_cap": 1_000}
             ),
             "gate": base.gate.model_copy(update={"bootstrap_replications": 200, "n0_shifts": 5}),
-            "controls": base.controls.model_copy(update={"worlds_per_night": 0}),
+            "controls": base.controls.model_copy(update={"worlds_per_night": 0, "processes": 1}),
         }
     )
 
