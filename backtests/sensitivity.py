@@ -16,7 +16,7 @@ from backtests.replay import BacktestResult, run_days
 from marketdata.clock import Session
 from marketdata.events import EventArray
 from marketdata.settings import Settings
-from marketdata.venue_settings import FeeSettings
+from marketdata.venue_settings import FeeSettings, Venues
 from models.forecast import ForecastArray
 from trading.journal import FILL
 from trading.strategy_catalog import StrategyFactory
@@ -112,13 +112,13 @@ def scaled_settings(settings: Settings, *, size: float, fees: float) -> Settings
         )
         for item in settings.instruments
     )
-    venues = {
+    scaled = {
         name: own.model_copy(update={"fees": _scaled_fees(own.fees, fees)}) for name, own in settings.venues.items()
     }
     return settings.model_copy(
         update={
             "instruments": instruments,
-            "venues": venues,
+            "venues": Venues(scaled),
             "strategy": strategy.model_copy(
                 update={
                     "capital": strategy.capital * size,

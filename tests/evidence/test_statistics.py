@@ -137,6 +137,14 @@ class TestOverfitting:
         performance[:, 4] += 0.5
         assert overfitting_probability(performance).probability == 0.0
 
+    def test_is_one_where_every_configuration_earned_nothing_over_the_whole(self) -> None:
+        # Bailey, Borwein, López de Prado, Zhu (2017), the case of full overfitting: each series is centred to earn exactly
+        # nothing over all blocks, so what leads inside must lag outside, and the paper's Monte Carlo finds 1.000.
+        noise = np.random.default_rng(11).normal(size=(1_000, 100))
+        found = overfitting_probability(noise - noise.mean(axis=0))
+        assert found.probability is not None
+        assert found.probability > 0.995
+
     def test_equals_a_plain_loop(self) -> None:
         import itertools
 
