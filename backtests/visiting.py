@@ -10,13 +10,6 @@ from marketdata.simulator.visits import VisitPlan
 from trading.hooks import DECIDE_SIGNATURE
 from trading.orders import POST_ONLY
 from trading.strategies import (
-    O_AT_CAP,
-    O_CANCEL,
-    O_ID,
-    O_LOTS,
-    O_PRICE,
-    O_SIDE,
-    O_TIF,
     V_ASK,
     V_ASK_LOTS,
     V_BID,
@@ -29,6 +22,8 @@ from trading.strategies import (
     WAKE_TIMER,
     WAKE_TOP,
     Strategy,
+    put_cancel,
+    put_order,
 )
 
 Int64 = npt.NDArray[np.int64]
@@ -67,17 +62,9 @@ def decide_visits(
             if lots == 0:
                 own = view[V_OWN_BID_ID] if side > 0 else view[V_OWN_ASK_ID]
                 if own > 0:
-                    out[rows, O_CANCEL] = 1
-                    out[rows, O_ID] = own
-                    rows += 1
+                    rows = put_cancel(out, rows, own)
             elif view[V_BID_LOTS] > 0 and view[V_ASK_LOTS] > 0:
-                out[rows, O_CANCEL] = 0
-                out[rows, O_SIDE] = side
-                out[rows, O_TIF] = POST_ONLY
-                out[rows, O_PRICE] = view[V_BID] if side > 0 else view[V_ASK]
-                out[rows, O_LOTS] = lots
-                out[rows, O_AT_CAP] = 0
-                rows += 1
+                rows = put_order(out, rows, side, POST_ONLY, view[V_BID] if side > 0 else view[V_ASK], lots)
     elif memory[M_ARMED] != 0:
         if floats[0] != 0.0:
             for side in (1, -1):
@@ -85,9 +72,7 @@ def decide_visits(
                 price = view[V_OWN_BID] if side > 0 else view[V_OWN_ASK]
                 touch = view[V_BID] if side > 0 else view[V_ASK]
                 if own > 0 and price != touch:
-                    out[rows, O_CANCEL] = 1
-                    out[rows, O_ID] = own
-                    rows += 1
+                    rows = put_cancel(out, rows, own)
         return rows
     memory[M_ARMED] = 1
     if memory[M_CURSOR] < count:

@@ -139,7 +139,10 @@ def model_days(root: DataRoot, settings: Settings, day: date | None, model: str 
     if chosen not in league:
         raise SettingsError(f"unknown model {chosen!r}; the night of {which} has {', '.join(league)}")
     context = StageContext(root, settings, RootResource(path=str(root.path)), which)
-    table = load_dataset(context)
+    try:
+        table = load_dataset(context)
+    except ValueError as error:  # its columns are those of other settings, or of another version
+        raise SettingsError(f"the night of {which} cannot be used as it lies there: {error}; run it again") from error
     night = load_model_night(root, which, chosen)
     days = TestDays(table, SessionEvents(context, table), night.rows, night.forecasts)
     if not len(days):

@@ -31,12 +31,6 @@ from trading.strategies import (
     IN_FLIGHT,
     NO_EDGE,
     NO_QUOTE,
-    O_AT_CAP,
-    O_CANCEL,
-    O_LOTS,
-    O_PRICE,
-    O_SIDE,
-    O_TIF,
     TOO_LATE,
     V_ASK,
     V_ASK_LOTS,
@@ -51,6 +45,7 @@ from trading.strategies import (
     Floats,
     Ints,
     Strategy,
+    put_order,
     round_trip_cost,
 )
 
@@ -100,13 +95,7 @@ def decide_{name}(
             return 0
         side, lots = (BID if edge > 0.0 else ASK), ints[LOTS]
         view[V_OUTCOME] = ENTERED
-    out[0, O_CANCEL] = 0
-    out[0, O_SIDE] = side
-    out[0, O_TIF] = IOC
-    out[0, O_PRICE] = ask if side == BID else bid
-    out[0, O_LOTS] = lots
-    out[0, O_AT_CAP] = 0
-    return 1
+    return put_order(out, 0, side, IOC, ask if side == BID else bid, lots)
 
 
 def {name}(settings: Settings, session: Session, *, margin: float = 0.25) -> Strategy:

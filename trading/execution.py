@@ -24,13 +24,6 @@ from marketdata.events import BID
 from trading.hooks import DECIDE_SIGNATURE
 from trading.orders import IOC, POST_ONLY
 from trading.strategies import (
-    O_AT_CAP,
-    O_CANCEL,
-    O_ID,
-    O_LOTS,
-    O_PRICE,
-    O_SIDE,
-    O_TIF,
     V_ASK,
     V_ASK_LOTS,
     V_BID,
@@ -48,6 +41,8 @@ from trading.strategies import (
     V_TICK,
     V_TIMER_NS,
     V_UNSETTLED,
+    put_cancel,
+    put_order,
 )
 
 CROSS: Final = 0
@@ -200,9 +195,7 @@ def decide_execution(
     working = view[V_BUY_WORKING] if side == BID else view[V_SELL_WORKING]
     if now >= end:
         if own_id > 0:
-            out[0, O_CANCEL] = 1
-            out[0, O_ID] = own_id
-            return 1
+            return put_cancel(out, 0, own_id)
         return 0
     if view[V_BID_LOTS] <= 0 or view[V_ASK_LOTS] <= 0 or bid >= ask:
         return 0
@@ -223,19 +216,11 @@ def decide_execution(
         must = left
     if must > 0 and (limit == 0 or side * (far - limit) <= 0):
         if own_id > 0:
-            out[0, O_CANCEL] = 1
-            out[0, O_ID] = own_id
-            return 1
+            return put_cancel(out, 0, own_id)
         price = far + side * ints[X_EXIT_TICKS] * view[V_TICK] if last else far
         if limit > 0 and side * (price - limit) > 0:
             price = limit
-        out[0, O_CANCEL] = 0
-        out[0, O_SIDE] = side
-        out[0, O_TIF] = IOC
-        out[0, O_PRICE] = max(price, view[V_TICK])
-        out[0, O_LOTS] = min(must, left)
-        out[0, O_AT_CAP] = 0
-        return 1
+        return put_order(out, 0, side, IOC, max(price, view[V_TICK]), min(must, left))
     if ints[X_PLACEMENT] == CROSS:
         return 0
     want = by_end - done
@@ -246,16 +231,8 @@ def decide_execution(
         rest_at = limit
     if own_id > 0:
         if own != rest_at:
-            out[0, O_CANCEL] = 1
-            out[0, O_ID] = own_id
-            return 1
+            return put_cancel(out, 0, own_id)
         return 0
     if working > 0 or want <= 0:
         return 0
-    out[0, O_CANCEL] = 0
-    out[0, O_SIDE] = side
-    out[0, O_TIF] = POST_ONLY
-    out[0, O_PRICE] = rest_at
-    out[0, O_LOTS] = min(min(want, left), ints[X_DISPLAY])
-    out[0, O_AT_CAP] = 0
-    return 1
+    return put_order(out, 0, side, POST_ONLY, rest_at, min(min(want, left), ints[X_DISPLAY]))

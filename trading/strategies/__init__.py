@@ -56,6 +56,8 @@ from trading.strategies.interface import (
     Floats,
     Ints,
     Strategy,
+    put_cancel,
+    put_order,
 )
 from trading.strategies.taker import (
     M_EXPIRY,
@@ -145,6 +147,8 @@ __all__ = [
     "decide_taker",
     "decide_touch_maker",
     "entry_decision",
+    "put_cancel",
+    "put_order",
     "round_trip_cost",
     "stays_in",
     "taker",

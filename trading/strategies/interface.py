@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 WAKE_FORECAST: Final = 1
 WAKE_TOP: Final = 2
@@ -94,6 +95,41 @@ NO_SIZE: Final = 9
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+
+
+@njit(cache=True)
+def put_order(out: Ints, row: int, side: int, tif: int, price: int, lots: int) -> int:
+    """Write a new order into a row of ``out`` and return how many rows are written then.
+
+    Parameters
+    ----------
+    out : int64 array, shape (rows, O_COUNT)
+        What ``decide`` was given.
+    row : int
+        Rows written so far.
+    side : int
+        ``BID`` buys, ``ASK`` sells.
+    tif : int
+        Kind of order, as in :mod:`trading.orders`.
+    price : int
+        Price units; of no meaning for a market order.
+    lots : int
+    """
+    out[row, O_CANCEL] = 0
+    out[row, O_SIDE] = side
+    out[row, O_TIF] = tif
+    out[row, O_PRICE] = price
+    out[row, O_LOTS] = lots
+    out[row, O_AT_CAP] = 0
+    return row + 1
+
+
+@njit(cache=True)
+def put_cancel(out: Ints, row: int, order_id: int) -> int:
+    """Write the cancel of an order of one's own into a row of ``out`` and return how many rows are written then."""
+    out[row, O_CANCEL] = 1
+    out[row, O_ID] = order_id
+    return row + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,13 +36,6 @@ from numba import cfunc, njit
 from trading.hooks import DECIDE_SIGNATURE
 from trading.orders import POST_ONLY
 from trading.strategies.interface import (
-    O_AT_CAP,
-    O_CANCEL,
-    O_ID,
-    O_LOTS,
-    O_PRICE,
-    O_SIDE,
-    O_TIF,
     V_ASK,
     V_ASK_LOTS,
     V_BID,
@@ -65,6 +58,8 @@ from trading.strategies.interface import (
     Floats,
     Ints,
     Strategy,
+    put_cancel,
+    put_order,
 )
 
 Q_LOTS: Final = 0
@@ -165,9 +160,7 @@ def decide_market_maker(
         wanted = quoted and room > 0 and price > 0
         if own_id > 0:
             if not wanted or abs(own - price) >= ints[Q_REQUOTE] * tick:
-                out[rows, O_CANCEL] = 1
-                out[rows, O_ID] = own_id
-                rows += 1
+                rows = put_cancel(out, rows, own_id)
                 memory[mine + M_SENT] = 0
         elif working == 0 and wanted and _is_clear(view, side, price):
             if memory[mine + M_SENT] > 0 and memory[mine + M_POSITION] == position:
@@ -179,13 +172,7 @@ def decide_market_maker(
                 continue
             memory[mine + M_SENT] = now
             memory[mine + M_POSITION] = position
-            out[rows, O_CANCEL] = 0
-            out[rows, O_SIDE] = side
-            out[rows, O_TIF] = POST_ONLY
-            out[rows, O_PRICE] = price
-            out[rows, O_LOTS] = min(ints[Q_LOTS], room)
-            out[rows, O_AT_CAP] = 0
-            rows += 1
+            rows = put_order(out, rows, side, POST_ONLY, price, min(ints[Q_LOTS], room))
     return rows
 
 

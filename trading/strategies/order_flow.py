@@ -30,13 +30,6 @@ from trading.hooks import DECIDE_SIGNATURE
 from trading.orders import IOC, POST_ONLY
 from trading.sizing import confidence_share, risk_lots
 from trading.strategies.interface import (
-    O_AT_CAP,
-    O_CANCEL,
-    O_ID,
-    O_LOTS,
-    O_PRICE,
-    O_SIDE,
-    O_TIF,
     V_ASK,
     V_ASK_LOTS,
     V_BID,
@@ -63,6 +56,8 @@ from trading.strategies.interface import (
     Floats,
     Ints,
     Strategy,
+    put_cancel,
+    put_order,
 )
 from trading.strategies.taker import round_trip_cost
 
@@ -123,17 +118,6 @@ def window_flow(now: int, bucket_ns: int, view: Ints, memory: Ints) -> tuple[boo
     return True, (view[V_OFI] - memory[oldest]) * 2.0 * changes / depth
 
 
-@njit(cache=True)
-def _place(out: npt.NDArray[np.int64], side: int, tif: int, price: int, lots: int) -> int:
-    out[0, O_CANCEL] = 0
-    out[0, O_SIDE] = side
-    out[0, O_TIF] = tif
-    out[0, O_PRICE] = price
-    out[0, O_LOTS] = lots
-    out[0, O_AT_CAP] = 0
-    return 1
-
-
 @cfunc(DECIDE_SIGNATURE, cache=True)
 def decide_order_flow(
     now: int,
@@ -160,9 +144,7 @@ def decide_order_flow(
         own = view[V_OWN_BID] if own_side > 0 else view[V_OWN_ASK]
         touch = bid if own_side > 0 else ask
         if not quoted or own != touch or side != own_side or abs(move) <= need or position != 0:
-            out[0, O_CANCEL] = 1
-            out[0, O_ID] = own_id
-            return 1
+            return put_cancel(out, 0, own_id)
         return 0
     if view[V_BUY_WORKING] + view[V_SELL_WORKING] > 0:
         return 0
@@ -180,7 +162,7 @@ def decide_order_flow(
         view[V_TIMER_NS] = memory[M_RETRY]
         through = ints[F_EXIT_TICKS] * tick
         price = max(bid - through, tick) if position > 0 else ask + through
-        return _place(out, ASK if position > 0 else BID, IOC, price, abs(position))
+        return put_order(out, 0, ASK if position > 0 else BID, IOC, price, abs(position))
     memory[M_EXPIRY] = 0
     if not full or not quoted or now > ints[F_LAST_ENTRY] or abs(move) <= need:
         return 0
@@ -190,8 +172,8 @@ def decide_order_flow(
     if lots == 0:
         return 0
     if ints[F_REST] != 0:
-        return _place(out, side, POST_ONLY, bid if side > 0 else ask, lots)
-    return _place(out, side, IOC, ask if side > 0 else bid, lots)
+        return put_order(out, 0, side, POST_ONLY, bid if side > 0 else ask, lots)
+    return put_order(out, 0, side, IOC, ask if side > 0 else bid, lots)
 
 
 def order_flow(

@@ -21,13 +21,6 @@ from trading.hooks import DECIDE_SIGNATURE
 from trading.orders import IOC, POST_ONLY
 from trading.routing import Route, RouteError
 from trading.strategies.interface import (
-    O_AT_CAP,
-    O_CANCEL,
-    O_ID,
-    O_LOTS,
-    O_PRICE,
-    O_SIDE,
-    O_TIF,
     V_ASK,
     V_ASK_LOTS,
     V_BID,
@@ -49,6 +42,8 @@ from trading.strategies.interface import (
     Floats,
     Ints,
     Strategy,
+    put_cancel,
+    put_order,
 )
 
 R_SIDE: Final = 0
@@ -102,13 +97,8 @@ def decide_routed(
             lots = ints[leg + L_TAKE] if part == 0 else ints[leg + L_REST]
             if lots == 0 or (part == 1 and not quoted):
                 continue
-            out[rows, O_CANCEL] = 0
-            out[rows, O_SIDE] = side
-            out[rows, O_TIF] = IOC if part == 0 else POST_ONLY
-            out[rows, O_PRICE] = ints[leg + L_LIMIT] if part == 0 else touch
-            out[rows, O_LOTS] = lots
-            out[rows, O_AT_CAP] = 0
-            rows += 1
+            tif = IOC if part == 0 else POST_ONLY
+            rows = put_order(out, rows, side, tif, ints[leg + L_LIMIT] if part == 0 else touch, lots)
         return rows
     if now < ints[R_FINISH]:
         view[V_TIMER_NS] = ints[R_FINISH]
@@ -120,9 +110,7 @@ def decide_routed(
     last = now >= ints[R_FINISH]
     if own_id > 0:
         if last or not quoted or own != touch:
-            out[0, O_CANCEL] = 1
-            out[0, O_ID] = own_id
-            rows = 1
+            rows = put_cancel(out, 0, own_id)
             memory[M_RETRY] = 0
         elif working >= left:
             return 0
@@ -132,13 +120,8 @@ def decide_routed(
         view[V_TIMER_NS] = min(view[V_TIMER_NS], memory[M_RETRY])
         return 0
     memory[M_RETRY] = now + NS_PER_S
-    out[0, O_CANCEL] = 0
-    out[0, O_SIDE] = side
-    out[0, O_TIF] = IOC if last else POST_ONLY
-    out[0, O_PRICE] = max(far + side * ints[R_EXIT_TICKS] * view[V_TICK], view[V_TICK]) if last else touch
-    out[0, O_LOTS] = left - working
-    out[0, O_AT_CAP] = 0
-    return 1
+    price = max(far + side * ints[R_EXIT_TICKS] * view[V_TICK], view[V_TICK]) if last else touch
+    return put_order(out, 0, side, IOC if last else POST_ONLY, price, left - working)
 
 
 def routed(

@@ -20,11 +20,6 @@ from trading.strategies.interface import (
     NO_QUOTE,
     NO_SIZE,
     O_AT_CAP,
-    O_CANCEL,
-    O_LOTS,
-    O_PRICE,
-    O_SIDE,
-    O_TIF,
     TOO_LATE,
     V_ASK,
     V_ASK_LOTS,
@@ -44,6 +39,7 @@ from trading.strategies.interface import (
     Floats,
     Ints,
     Strategy,
+    put_order,
 )
 
 T_HORIZON: Final = 0
@@ -134,12 +130,8 @@ def decide_taker(
             view[V_OUTCOME] = EXTENDED
             return 0
         through = ints[T_EXIT_TICKS] * view[V_TICK]
-        out[0, O_CANCEL] = 0
-        out[0, O_SIDE] = ASK if position > 0 else BID
-        out[0, O_TIF] = IOC
-        out[0, O_PRICE] = max(bid - through, view[V_TICK]) if position > 0 else ask + through
-        out[0, O_LOTS] = abs(position)
-        out[0, O_AT_CAP] = 0
+        price = max(bid - through, view[V_TICK]) if position > 0 else ask + through
+        put_order(out, 0, ASK if position > 0 else BID, IOC, price, abs(position))
         view[V_TIMER_NS] = now + ints[T_GRACE]
         view[V_OUTCOME] = EXIT_SENT
         return 1
@@ -157,11 +149,7 @@ def decide_taker(
     if lots == 0:
         view[V_OUTCOME] = NO_SIZE if side != 0 else NO_EDGE
         return 0
-    out[0, O_CANCEL] = 0
-    out[0, O_SIDE] = side
-    out[0, O_TIF] = IOC
-    out[0, O_PRICE] = ask if side > 0 else bid
-    out[0, O_LOTS] = lots
+    put_order(out, 0, side, IOC, ask if side > 0 else bid, lots)
     out[0, O_AT_CAP] = 1 if capped else 0
     memory[M_EXPIRY] = view[V_FORECAST_NS] + ints[T_HORIZON]
     view[V_TIMER_NS] = memory[M_EXPIRY] + ints[T_GRACE]

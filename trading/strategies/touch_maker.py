@@ -9,13 +9,6 @@ from numba import cfunc
 from trading.hooks import DECIDE_SIGNATURE
 from trading.orders import POST_ONLY
 from trading.strategies.interface import (
-    O_AT_CAP,
-    O_CANCEL,
-    O_ID,
-    O_LOTS,
-    O_PRICE,
-    O_SIDE,
-    O_TIF,
     V_ASK,
     V_ASK_LOTS,
     V_BID,
@@ -33,6 +26,8 @@ from trading.strategies.interface import (
     Floats,
     Ints,
     Strategy,
+    put_cancel,
+    put_order,
 )
 
 K_LOTS: Final = 0
@@ -75,17 +70,9 @@ def decide_touch_maker(
         room = ints[K_MAX_POSITION] - side * view[V_POSITION]
         if own_id > 0:
             if not usable or own != touch or share < floats[K_STAY]:
-                out[rows, O_CANCEL] = 1
-                out[rows, O_ID] = own_id
-                rows += 1
+                rows = put_cancel(out, rows, own_id)
         elif working == 0 and usable and share >= floats[K_JOIN] and room > 0:
-            out[rows, O_CANCEL] = 0
-            out[rows, O_SIDE] = side
-            out[rows, O_TIF] = POST_ONLY
-            out[rows, O_PRICE] = touch
-            out[rows, O_LOTS] = min(ints[K_LOTS], room)
-            out[rows, O_AT_CAP] = 0
-            rows += 1
+            rows = put_order(out, rows, side, POST_ONLY, touch, min(ints[K_LOTS], room))
     return rows
 
 
