@@ -189,8 +189,9 @@ class Connection:
                 self._is_stale = True
                 self.metrics.stale += 1
                 self._tell(StatusKind.STALE, f"nothing received for {quiet:.1f} s")
-            next_s = dead_s if self._is_stale or quiet >= self.stale_s else min(self.stale_s, dead_s)
-            await self.clock.sleep(max(next_s - quiet, 0.001))
+            # A frame may end this silence, and the next one is told as early: so no sleep is longer than stale_s.
+            rest = min(self.stale_s, dead_s - quiet) if quiet >= self.stale_s else min(self.stale_s, dead_s) - quiet
+            await self.clock.sleep(max(rest, 0.001))
 
     async def _ping(self, socket: Any) -> None:
         """Send the venue's own ping, where it wants one; protocol pings are the library's."""

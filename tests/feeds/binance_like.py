@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from marketdata.codecs.binance import SPOT, USDM, BinanceCodec
 from marketdata.events import CLEAR, F_LAST, F_SNAPSHOT, LEVEL, TRADE, EventArray
 from marketdata.feeds.books import BookKeeper
 from marketdata.feeds.protocol import WatermarkGuard
+from marketdata.feeds.websocket import WebSocketFeed
 from marketdata.frames import QUARANTINE
 from marketdata.instruments import Instrument
 from marketdata.messages import EventBatch, FeedStatus, StatusKind, StreamItem
@@ -44,6 +45,19 @@ def usdm_codec(*symbols: str, first_id: int = 0) -> BinanceCodec:
 def addresses(server: ExchangeServer, venue: str = "binance_spot") -> dict[str, str]:
     socket, rest = ADDRESSES[venue]
     return {socket: f"ws://127.0.0.1:{server.port}", rest: f"http://127.0.0.1:{server.port}"}
+
+
+class Follower(Protocol):
+    """A consumer that says which update each instrument's book stands at."""
+
+    known: dict[int, int | None]
+    names: dict[int, str]
+
+
+def followed(server: ExchangeServer, checker: Follower, feed: WebSocketFeed) -> None:
+    """Let a venue wait for its client where it has to: until every book is at the update that was played last."""
+    server.is_abreast = lambda: all(checker.known[k] == server.books[name].last for k, name in checker.names.items())
+    server.connects = lambda: feed.metrics.connects
 
 
 def units(book: VenueBook) -> Book:

@@ -21,6 +21,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 Side = dict[str, str]
+LIMIT_S = 120.0
+"""How long anything is waited for that has to come: a loaded machine is slow, not wrong."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,9 @@ class ExchangeServer:
     burst, pause_s : int, float
         Frames sent without a pause, and the pause after them.
     patience_s : float
-        Five frames after the first connection and after each fault that costs the client its book, the script waits for
-        its snapshot requests, but not longer than this.
+        Five frames after the first connection and after each fault that costs the client a book, as soon as the stream
+        shows the hole, the script waits until the client has asked for snapshots, or until it is abreast where
+        :attr:`is_abreast` tells; but not longer than this.
     rest_statuses : sequence of int
         Answers to the first snapshot requests in place of a snapshot.
     rest_lag : sequence of int
@@ -106,7 +109,7 @@ class ExchangeServer:
         *,
         burst: int = 8,
         pause_s: float = 0.001,
-        patience_s: float = 1.0,
+        patience_s: float = LIMIT_S,
         rest_statuses: Sequence[int] = (),
         rest_lag: Sequence[int] = (),
         hold_at: int | None = None,
@@ -119,10 +122,16 @@ class ExchangeServer:
         self.patience_s = patience_s
         self._await = (5, len(books) + len(rest_statuses))
         self.rest_requests = 0
+        self.sent = 0
         self.connections = 0
         self.heard: list[str] = []
         self.happened: Counter[str] = Counter()
         self.before_snapshot: Callable[[str, VenueBook], None] | None = None
+        self.is_abreast: Callable[[], bool] | None = None
+        """Whether the client has taken what was played so far; asked in the venue's thread while nothing is played."""
+        self.connects: Callable[[], int] = lambda: self.connections
+        """How many connections the client knows to be open or to have been."""
+        self._holes: set[str] = set()
         self._late: list[tuple[int, Frame]] = []
         self._history: dict[str, list[bytes]] = {symbol: [] for symbol in books}
         self._connected: list[ServerConnection] = []
@@ -139,14 +148,14 @@ class ExchangeServer:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(LIMIT_S)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(LIMIT_S)
         self._loop.close()
 
     def go_on(self) -> None:
@@ -159,7 +168,7 @@ class ExchangeServer:
             for _ in range(frames):
                 self._advance()
 
-        asyncio.run_coroutine_threadsafe(advance(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(advance(), self._loop).result(LIMIT_S)
 
     async def _main(self) -> None:
         async with serve(
@@ -213,14 +222,24 @@ class ExchangeServer:
             await self._next()
             if self.position % self.burst == 0:
                 await asyncio.sleep(self.pause_s)
-            if self.position >= self._await[0]:
-                await self._wait_for_requests()
+            if self.position >= self._await[0] and not self._holes:
+                await self._until(lambda: self.is_known, self.patience_s)
+                self._await = (len(self.script) + 1, 0)
 
-    async def _wait_for_requests(self) -> None:
-        until = self._loop.time() + self.patience_s
-        while self.rest_requests < self._await[1] and self._loop.time() < until:
+    @property
+    def is_known(self) -> bool:
+        """Whether the client has the book again, as far as the venue can tell."""
+        return self.rest_requests >= self._await[1] if self.is_abreast is None else self.is_abreast()
+
+    @property
+    def wanted_requests(self) -> int:
+        """How many snapshot requests the script waits for."""
+        return self._await[1]
+
+    async def _until(self, is_so: Callable[[], bool], limit_s: float) -> None:
+        until = self._loop.time() + limit_s
+        while not is_so() and self._loop.time() < until:
             await asyncio.sleep(0.002)
-        self._await = (len(self.script) + 1, 0)
 
     async def _carrier(self, frame: Frame) -> ServerConnection:
         """Return the connection that carries a frame: by what its address subscribes to, where it does."""
@@ -234,8 +253,11 @@ class ExchangeServer:
 
     async def _send(self, frame: Frame, payload: bytes | None = None) -> None:
         connection = await self._carrier(frame)
+        if frame.depth is not None:
+            self._holes.discard(frame.depth["s"])  # from here on the client can see what it lacks
         with contextlib.suppress(ConnectionClosed):  # what is sent into a broken connection is lost
             await connection.send(frame.payload if payload is None else payload, text=True)
+            self.sent += 1
 
     async def _next(self) -> None:
         """Send what is due."""
@@ -250,14 +272,16 @@ class ExchangeServer:
             await self._send(self._advance())
             return
         self.happened[fault.kind] += 1
-        if fault.kind in {"drop", "late", "disconnect"}:
-            self._await = (self.position + fault.count + 5, self.rest_requests + 1)
         if fault.kind == "disconnect":
-            await asyncio.sleep(0.02)
-            connection.transport.abort()
-            if connection in self._connected:
-                self._connected.remove(connection)
-            for _ in range(min(fault.count, len(self.script) - self.position)):
+            await self._break(connection)
+        place, asked = self.position, self.rest_requests
+        if fault.kind in {"drop", "late", "disconnect"}:
+            gone = self.script[place : place + (fault.count if fault.kind == "disconnect" else 1)]
+            self._holes |= {frame.depth["s"] for frame in gone if frame.depth is not None}
+            if self._holes:
+                self._await = (place + fault.count + 5, asked + 1)
+        if fault.kind == "disconnect":
+            for _ in range(min(fault.count, len(self.script) - place)):
                 self._advance()
             return
         frame = self._advance()
@@ -272,6 +296,18 @@ class ExchangeServer:
         elif fault.kind == "garbage":
             await self._send(frame, frame.payload[: len(frame.payload) // 2])
             await self._send(frame)
+
+    async def _break(self, connection: ServerConnection) -> None:
+        """End a connection that the client knows of, and when it has taken what was sent, unless it is behind anyway."""
+        is_behind = self._await[0] <= len(self.script)
+        await self._until(
+            lambda: self.connects() >= self.connections and (is_behind or self.is_abreast is None or self.is_abreast()),
+            LIMIT_S,
+        )
+        await asyncio.sleep(0.02)
+        connection.transport.abort()
+        if connection in self._connected:
+            self._connected.remove(connection)
 
     def _advance(self) -> Frame:
         frame = self.script[self.position]

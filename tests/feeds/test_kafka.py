@@ -43,7 +43,7 @@ SYMBOLS = {k: f"COIN{k}" for k in range(6)}
 def brokers() -> Iterator[str]:
     """A cluster of librdkafka's own brokers in this process; topics come to be when they are asked for."""
     holder = confluent_kafka.Producer({"test.mock.num.brokers": 3, "bootstrap.servers": "none", "log_level": 0})
-    found = holder.list_topics(timeout=10).brokers.values()
+    found = holder.list_topics(timeout=60).brokers.values()
     yield ",".join(f"{broker.host}:{broker.port}" for broker in found)
     del holder
 
@@ -69,7 +69,7 @@ def published(bus: KafkaBus, events: EventArray, size: int = 50) -> None:
     bus.close()
 
 
-def taken(feed: KafkaFeed, rows: int, limit_s: float = 20.0) -> tuple[EventArray, list[FeedStatus]]:
+def taken(feed: KafkaFeed, rows: int, limit_s: float = 120.0) -> tuple[EventArray, list[FeedStatus]]:
     parts, statuses, guard = [empty_events(0)], [], WatermarkGuard()
     deadline = time.monotonic() + limit_s
     for item in feed:
@@ -151,7 +151,7 @@ def test_whoever_joins_late_gets_every_book_from_the_next_snapshots(brokers: str
     keeper.apply(later)
     published(bus, later)
     theirs = BookKeeper()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while (
         sum(
             book.sequence == int(later["sequence"][later["instrument_id"] == k][-1]) for k, book in theirs.books.items()
@@ -176,7 +176,7 @@ def test_a_lost_record_is_a_gap_and_a_clear(brokers: str) -> None:
         rows["instrument_id"] = 0
         record = Ticks("COIN0", 0, int(rows["ts_recv"][-1]), 0, position, 1, rows.tolist())
         raw.produce(TICKS, ENCODER.encode(record), b"COIN0", 0)
-    raw.flush(10)
+    raw.flush(60)
     bus = KafkaBus(brokers, SYMBOLS)
     bus.put(EventBatch(empty_events(0), 10_000_000_000))
     bus.close()
@@ -207,7 +207,7 @@ def test_the_four_topics_are_keyed_and_partitioned_by_instrument_and_trades_by_f
     partition = partition_of("COIN0", 4)
     consumer.assign([confluent_kafka.TopicPartition(topic_of(record), partition, 0) for record in RECORDS])
     got: dict[str, Any] = {}
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while len(got) < 4 and time.monotonic() < deadline:
         message = consumer.poll(0.2)
         if message is not None and message.error() is None:
@@ -232,10 +232,9 @@ def test_topics_are_kept_as_long_as_the_product_says() -> None:
 
 def test_what_could_not_be_delivered_is_an_error_and_not_a_log_line() -> None:
     cluster = confluent_kafka.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "none", "log_level": 0})
-    broker = next(iter(cluster.list_topics(timeout=10).brokers.values()))
+    broker = next(iter(cluster.list_topics(timeout=60).brokers.values()))
     bus = KafkaBus(f"{broker.host}:{broker.port}", SYMBOLS, delivery_s=1.0, config={"log_level": 0})
-    bus.publish(RECORDS[0])  # type: ignore[arg-type]  # an order flow record
-    bus.flush()
+    bus._count(ORDER_FLOW)  # asks how many partitions there are, while somebody answers
     del cluster
     bus.publish(RECORDS[0])  # type: ignore[arg-type]  # an order flow record
     with pytest.raises(BusError, match="were not delivered, the first: order_flow"):
@@ -253,7 +252,7 @@ def test_brokers_that_are_not_there_records_that_are_none_and_a_missing_package_
         KafkaBus(brokers, SYMBOLS).put(EventBatch(np.array([(0,) * 6 + (9, 7, 1, 1, 0)], empty_events(0).dtype), 0))
     raw = confluent_kafka.Producer({"bootstrap.servers": brokers})
     raw.produce(TICKS, b"rubbish", b"x", 0)
-    raw.flush(10)
+    raw.flush(60)
     with pytest.raises(BusError, match=r"\[0\] offset 0: not a record of ours"):
         taken(KafkaFeed(brokers, start="earliest"), 1)
     with pytest.raises(ValueError, match="another version wrote them"):

@@ -19,7 +19,7 @@ from tests.feeds.exchange_server import ExchangeServer
 def failing(address: str, **options: object) -> str:
     """Return what a feed says that cannot connect."""
     settings = WebSocketSettings(
-        retries=1, first_wait_s=0.01, longest_wait_s=0.01, open_timeout_s=0.5, **{"proxy": None, **options}
+        retries=1, first_wait_s=0.01, longest_wait_s=0.01, **{"proxy": None, "open_timeout_s": 60.0, **options}
     )
     socket_url, rest = ADDRESSES["binance_spot"]
     feed = WebSocketFeed([spot_codec("AAAUSDT")], settings=settings, addresses={socket_url: address, rest: "http://x"})
@@ -105,7 +105,7 @@ def test_a_port_that_speaks_no_tls_and_one_that_is_no_websocket_are_named() -> N
 
 def test_a_host_that_says_nothing_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        said = failing(f"ws://127.0.0.1:{silent.getsockname()[1]}")
+        said = failing(f"ws://127.0.0.1:{silent.getsockname()[1]}", open_timeout_s=0.2)
     assert "no answer in time; the network is slow, or a firewall drops packets" in said
 
 

@@ -20,7 +20,7 @@ from marketdata.feeds.websocket_settings import WebSocketSettings
 from marketdata.frames import QUARANTINE, frame_batch
 from marketdata.instruments import Instrument
 from marketdata.messages import EventBatch, FeedStatus, StatusKind, StreamItem
-from tests.feeds.binance_like import groups
+from tests.feeds.binance_like import followed, groups
 from tests.feeds.exchange_server import ExchangeServer, Fault, Frame, VenueBook
 
 pytestmark = pytest.mark.realdata
@@ -155,7 +155,8 @@ def run(
         real = {socket: f"ws://127.0.0.1:{server.port}", rest: f"http://127.0.0.1:{server.port}"}
         feed = WebSocketFeed([BinanceCodec(market, instruments, QUARANTINE)], settings=SETTINGS, addresses=real)
         checker = Checker(recorded, {item.instrument_id: s for s, item in instruments.items()}, every=every)
-        deadline = time.monotonic() + 120
+        followed(server, checker, feed)
+        deadline = time.monotonic() + 240
         for item in feed:
             checker.take(item)
             if checker.is_done and server.is_done:

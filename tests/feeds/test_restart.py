@@ -15,13 +15,13 @@ from marketdata.feeds.websocket import WebSocketFeed
 from marketdata.feeds.websocket_settings import WebSocketSettings
 from marketdata.messages import StatusKind
 from tests.feeds.binance_like import Checker, Market, addresses, spot_codec
-from tests.feeds.exchange_server import ExchangeServer
+from tests.feeds.exchange_server import LIMIT_S, ExchangeServer
 
 WORKER = Path(__file__).with_name("feed_worker.py")
 SETTINGS = WebSocketSettings(proxy=None, idle_s=0.01, first_wait_s=0.01, checkpoint_s=0.0)
 
 
-def wait_for(checkpoint: Path, sequence: int, limit_s: float = 40.0) -> FeedCheckpoint:
+def wait_for(checkpoint: Path, sequence: int, limit_s: float = 200.0) -> FeedCheckpoint:
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         found = load_checkpoint(checkpoint)
@@ -36,7 +36,7 @@ def wait_for(checkpoint: Path, sequence: int, limit_s: float = 40.0) -> FeedChec
 def finish(server: ExchangeServer, market: Market, checkpoint: Path) -> tuple[Checker, WebSocketFeed]:
     feed = WebSocketFeed([spot_codec("AAAUSDT")], settings=SETTINGS, addresses=addresses(server), checkpoint=checkpoint)
     checker = Checker(market, {0: "AAAUSDT"})
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT_S
     server.go_on()
     for item in feed:
         checker.take(item)
@@ -58,14 +58,14 @@ def killed_at_hold(market: Market, hold: int, checkpoint: Path) -> Iterator[Exch
             wait_for(checkpoint, at(market, hold))
         finally:
             worker.kill()
-            worker.wait(10)
+            worker.wait(LIMIT_S)
         yield server
 
 
 def listen_until(feed: WebSocketFeed, market: Market, sequence: int) -> Checker:
     """Consume until the book stands at an update, and close the feed."""
     checker = Checker(market, {0: "AAAUSDT"})
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT_S
     for item in feed:
         checker.take(item)
         if checker.known[0] == sequence:

@@ -57,7 +57,7 @@ def test_millions_of_rows_cross_from_one_process_to_another_each_once_whole_and_
     total = 2_000_000
     with SharedRing.create(name, 8_192) as ring:
         worker = start("produce", name, total, 7)
-        feed = RingFeed(ring, copy=False, wait_for_producer_s=30.0)
+        feed = RingFeed(ring, copy=False, wait_for_producer_s=120.0)
         guard, seen, batches = WatermarkGuard(), 0, 0
         for item in feed:
             guard.check(item)
@@ -65,7 +65,7 @@ def test_millions_of_rows_cross_from_one_process_to_another_each_once_whole_and_
                 assert item.events.tobytes() == numbered(seen, len(item.events)).tobytes(), f"from row {seen} on"
                 seen += len(item.events)
                 batches += 1
-        assert worker.wait(30) == 0
+        assert worker.wait(120) == 0
         feed.close()
     assert seen == total
     assert batches > total // 8_192, "the ring went round many times"
@@ -90,7 +90,7 @@ def test_controls_and_rows_keep_their_order_around_the_ring_many_times(ring: Sha
     for item in put:
         writer.put(item)
     writer.close()
-    reader.join(10)
+    reader.join(120)
     assert not reader.is_alive()
 
     def folded(items: list[StreamItem]) -> list[object]:
@@ -119,7 +119,7 @@ def test_a_full_ring_makes_the_receiver_wait_under_block_and_nothing_is_lost(rin
     threading.Thread(target=write, daemon=True).start()
     assert not done.wait(0.2), "256 rows fit, the rest waits"
     items = list(feed)
-    assert done.wait(5)
+    assert done.wait(120)
     np.testing.assert_array_equal(rows_of(items), numbered(0, 1_000))
 
 
@@ -225,7 +225,7 @@ def test_a_producer_that_is_killed_is_noticed_and_a_new_one_may_follow(name: str
         seen: list[StreamItem] = []
 
         def until(kind: StatusKind) -> FeedStatus:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 120
             while time.monotonic() < deadline:
                 item = next(items)
                 seen.append(item)
@@ -239,7 +239,7 @@ def test_a_producer_that_is_killed_is_noticed_and_a_new_one_may_follow(name: str
         assert worker.stdout is not None
         worker.stdout.readline()
         worker.send_signal(signal.SIGKILL)
-        worker.wait(10)
+        worker.wait(120)
         assert "has ended without closing" in until(StatusKind.DISCONNECTED).detail
         again = RingWriter(ring)
         again.put(EventBatch(numbered(10, 5), 14))
@@ -255,7 +255,7 @@ def test_a_producer_that_hangs_is_noticed_and_so_is_its_return(name: str) -> Non
         worker = start("stall", name)
         items = iter(RingFeed(ring, silence_s=0.3))
         kinds: list[StatusKind] = []
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         for item in items:
             if isinstance(item, FeedStatus):
                 kinds.append(item.kind)
@@ -268,7 +268,7 @@ def test_a_producer_that_hangs_is_noticed_and_so_is_its_return(name: str) -> Non
                     break
             assert time.monotonic() < deadline
         worker.kill()
-        worker.wait(10)
+        worker.wait(120)
     assert kinds == [StatusKind.CONNECTED, StatusKind.DISCONNECTED, StatusKind.CONNECTED]
 
 
@@ -288,8 +288,8 @@ def test_the_memory_of_a_killed_maker_is_removed_and_its_name_is_free_again(name
         pass
     assert path.exists(), "whoever only joined does not remove it"
     maker.kill()
-    maker.wait(10)
-    deadline = time.monotonic() + 10
+    maker.wait(120)
+    deadline = time.monotonic() + 120
     while path.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     with SharedRing.create(name, 64):

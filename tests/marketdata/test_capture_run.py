@@ -10,7 +10,7 @@ import pytest
 from marketdata.book import empty_book, fold_best
 from marketdata.capture import CaptureReader, CaptureWriter, capture_files
 from marketdata.capture_format import OPEN_SUFFIX
-from marketdata.capture_run import CaptureResult, capture, recover_all
+from marketdata.capture_run import CaptureResult, CaptureState, capture, recover_all
 from marketdata.codecs.catalog import UnknownVenue, build_codec
 from marketdata.events import EventArray
 from marketdata.feeds.websocket_settings import WebSocketSettings
@@ -27,26 +27,31 @@ QUICK = WebSocketSettings(
 def record(
     folder: Path, market: Market, faults: dict[int, Fault] | None = None
 ) -> tuple[CaptureResult, ExchangeServer]:
-    stop = threading.Event()
+    stop, latest = threading.Event(), [CaptureState(0.0, 0, 0, 0, 0)]
     with ExchangeServer(market.script, market.books, faults or {}) as server:
-        quiet = 0
 
-        def watch(state: object) -> None:
-            nonlocal quiet
-            quiet = quiet + 1 if server.is_done else 0
-            if quiet > 3:
+        def has_all() -> bool:
+            """Whether everything that was sent is recorded: frames, answers, and a mark for each connection."""
+            return latest[0].frames == server.sent + server.rest_requests + server.connections
+
+        def watch(state: CaptureState) -> None:
+            latest[0] = state
+            if server.is_done and has_all():
                 stop.set()
+
+        server.is_abreast = lambda: server.rest_requests >= server.wanted_requests and has_all()
+        server.connects = lambda: 1 + latest[0].reconnects if latest[0].frames else 0
 
         result = capture(
             "binance_spot",
             list(market.books),
             folder,
-            seconds=20.0,
+            seconds=240.0,
             stop=stop,
             addresses=addresses(server),
             settings=QUICK,
             progress=watch,
-            every_s=0.1,
+            every_s=0.0,
         )
     return result, server
 

@@ -179,7 +179,7 @@ def test_sessions_before_the_last_two_are_forgotten_and_a_client_that_wants_them
             yield from stream_session(session, ["A"], ReplayFeed(some_events(10)))
 
     with serve_stream(three()) as server:
-        server.join(10)
+        server.join(120)
         with pytest.raises(ProtocolError, match="message 0 is no longer kept, the oldest is 3"):
             list(SocketFeed(*server.address))
         items = list(SocketFeed(*server.address, next_index=3))
@@ -197,7 +197,7 @@ def test_a_failing_source_ends_the_stream_and_shows_at_the_server() -> None:
         _, got = collect(SocketFeed(*server.address))
         assert len(got) == 3
         with pytest.raises(RuntimeError, match="the disk is gone"):
-            server.join(10)
+            server.join(120)
 
 
 def test_a_server_of_another_version_is_refused() -> None:
