@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from backtests.report.record import Bounded, Execution, ModelFigures, Roc, Statistics, SurfaceTable
+from backtests.report.record import Bounded, Execution, ModelFigures, Roc, Statistics, SurfaceTable, Uplift, UpliftRow
 from marketdata.settings import Settings
 from orchestration.side_files import read_json
-from orchestration.stages_evidence import EXECUTION, SURFACES
+from orchestration.stages_evidence import EXECUTION, SURFACES, UPLIFT
 from orchestration.stages_scores import STATISTICS
 
 
@@ -55,6 +55,38 @@ def execution(night: Path, band: Mapping[str, Any]) -> Execution | None:
     if not (night / EXECUTION).exists() or not band["models"]:
         return None
     return msgspec.convert(read_json(night / EXECUTION), Execution)
+
+
+def uplift(night: Path) -> Uplift | None:
+    """Return what the forecasts saved in execution; None where that was not compared."""
+    path = night / UPLIFT
+    if not path.exists():
+        return None
+    found = read_json(path)
+    rows = tuple(
+        UpliftRow(
+            algorithm=name,
+            shortfall_bps=own["shortfall_bps"],
+            arrival_bps=own["arrival_bps"],
+            vwap_bps=own["vwap_bps"],
+            fill_rate=own["fill_rate"],
+            maker_share=own["maker_share"],
+            children=own["children"],
+            shortfall=own["shortfall"],
+            fees=own["fees"],
+        )
+        for name, own in found["algorithms"].items()
+    )
+    return Uplift(
+        model=found["model"],
+        sessions=tuple(found["sessions"]),
+        parents=found["parents"],
+        lots=found["lots"],
+        minutes=found["minutes"],
+        queue_model=found["queue_model"],
+        difference_bps=Bounded(value=found["difference_bps"], low=found["low_bps"], high=found["high_bps"]),
+        rows=rows,
+    )
 
 
 def surfaces(night: Path) -> SurfaceTable | None:

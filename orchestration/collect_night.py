@@ -93,6 +93,7 @@ def collect_record(context: StageContext, paper_day: date | None = None, notes: 
         statistics=collect_evidence.statistics(night, settings),
         execution=collect_evidence.execution(night, read_json(night / BAND)),
         surfaces=collect_evidence.surfaces(night),
+        uplift=collect_evidence.uplift(night),
         paper=paper,
         parity=_parity(root, traded),
         partitions=collect_data.partition_qualities(root, settings, [context.day]),

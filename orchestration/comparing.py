@@ -84,8 +84,6 @@ def compare_algorithms(
     SettingsError
         If there is no such algorithm, queue model, night or model, or nothing to compare.
     """
-    from backtests.ab import ABError, compare, draw_parents
-    from trading.execution import ParentError
     from trading.hooks import find_queue_model
 
     find_queue_model(queue_model)
@@ -94,6 +92,47 @@ def compare_algorithms(
     for name in names:
         algorithm(name, lambda _: ())
     night, chosen, days = model_days(root, settings, day, model)
+    made = compare_on(
+        settings,
+        days,
+        names,
+        parents=parents,
+        lots=lots,
+        minutes=minutes,
+        queue_model=queue_model,
+        seed=seed,
+        progress=progress,
+    )
+    return {"night": night.isoformat(), "model": chosen, **made}
+
+
+def compare_on(
+    settings: Settings,
+    days: "Mapping[Session, tuple[EventArray, ForecastArray]]",
+    names: tuple[str, str],
+    *,
+    parents: int,
+    lots: int,
+    minutes: float,
+    queue_model: str,
+    seed: int,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Draw parents over sessions, work each with both algorithms, and compare in pairs.
+
+    Returns
+    -------
+    dict
+        As :func:`compare_algorithms`, less night and model.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such algorithm, or nothing to compare.
+    """
+    from backtests.ab import ABError, compare, draw_parents
+    from trading.execution import ParentError
+
     sessions = list(days)
     history = VolumeHistory(days, sessions, settings)
     try:
@@ -117,8 +156,6 @@ def compare_algorithms(
     except (ABError, ParentError) as error:
         raise SettingsError(str(error)) from error
     return {
-        "night": night.isoformat(),
-        "model": chosen,
         "sessions": [session.date.isoformat() for session in sessions],
         "parents": len(drawn),
         "lots": lots,

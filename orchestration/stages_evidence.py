@@ -10,7 +10,7 @@ import numpy as np
 from features.dataset import Dataset
 from marketdata.clock import Session
 from marketdata.events import EventArray
-from marketdata.settings import Settings
+from marketdata.settings import Settings, SettingsError
 from orchestration import stopwatch
 from orchestration.build_facts import build_facts
 from orchestration.control_worlds import run_share
@@ -29,6 +29,7 @@ CONTROLS: Final = "controls.json"
 BAND: Final = "band.json"
 EXECUTION: Final = "execution.json"
 SURFACES: Final = "surfaces.json"
+UPLIFT: Final = "uplift.json"
 DECISION: Final = "decision.json"
 CHAMPION: Final = "champion.json"
 BACKTESTED: Final = 3
@@ -106,6 +107,7 @@ def backtest_band(context: StageContext) -> Mapping[str, Any]:
                     band = run_band(settings, days, queues=QUICK, latencies=(1.0,), inspect=inspect)
                 if first and enough:
                     _surfaces(context, name, days)
+                    _uplift(context, name, days)
                 bands[name] = {
                     "points": [asdict(point) for point in band.points],
                     "pessimistic": band.pessimistic.net,
@@ -153,6 +155,39 @@ def _surfaces(context: StageContext, model: str, days: "TestDays") -> None:
     )
     values = {"model": model, "sessions": [last.date.isoformat()], **plain(found.to_dict())}
     write_json(context.root.night(context.day) / SURFACES, values)
+
+
+UPLIFT_PARENTS: Final = 60
+UPLIFT_LOTS: Final = 20
+UPLIFT_MINUTES: Final = 10.0
+"""Parents of the night's own comparison of executions, over its last test session; ``flowsense ab`` compares over them all."""
+
+
+def _uplift(context: StageContext, model: str, days: "TestDays") -> None:
+    """Write what the forecasts save when a parent is worked: a TWAP that decides by them against a plain one (TV7)."""
+    from marketdata.instruments import BookKind
+    from models.evidence import plain
+    from orchestration.comparing import compare_on
+
+    # Resting needs a book whose queue can be simulated.
+    quoted = tuple(item for item in context.settings.instruments if item.book_kind is BookKind.MATCHING)
+    if not quoted:
+        return
+    last = list(days)[-1]
+    try:
+        found = compare_on(
+            context.settings.model_copy(update={"instruments": quoted}),
+            {last: days[last]},
+            ("twap", "hybrid_twap"),
+            parents=UPLIFT_PARENTS,
+            lots=UPLIFT_LOTS,
+            minutes=UPLIFT_MINUTES,
+            queue_model=QUICK[0],
+            seed=context.settings.training.seed,
+        )
+    except SettingsError:  # the session is too short for parents of that length
+        return
+    write_json(context.root.night(context.day) / UPLIFT, {"model": model, **plain(found)})
 
 
 def _chosen(context: StageContext, league: Mapping[str, Any]) -> list[str]:

@@ -185,6 +185,7 @@ _TABLES: Final[Mapping[str, Callable[[NightRecord], Rows]]] = {
     "slippage": _slippage,
     "markouts": _markouts,
     "latencies": lambda r: _plain(r.execution.latencies if r.execution else ()),
+    "uplift": lambda r: _plain(r.uplift.rows if r.uplift else ()),
     "sensitivity": lambda r: _plain(r.surfaces.points if r.surfaces else ()),
     "calibration": _calibration,
     "confusion": _confusion,

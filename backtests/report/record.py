@@ -36,6 +36,8 @@ from backtests.report.record_evidence import Roc as Roc
 from backtests.report.record_evidence import Statistics as Statistics
 from backtests.report.record_evidence import SurfaceRow as SurfaceRow
 from backtests.report.record_evidence import SurfaceTable as SurfaceTable
+from backtests.report.record_evidence import Uplift as Uplift
+from backtests.report.record_evidence import UpliftRow as UpliftRow
 from backtests.report.record_features import BookPicture as BookPicture
 from backtests.report.record_features import FeatureReport as FeatureReport
 from backtests.report.record_features import LabelFormRow as LabelFormRow
@@ -118,6 +120,7 @@ class NightRecord:
     statistics: Statistics | None = None
     execution: Execution | None = None
     surfaces: SurfaceTable | None = None
+    uplift: Uplift | None = None
     ablations: tuple[Ablation, ...] = ()
     paper: PaperSession | None = None
     parity: tuple[ParityCheck, ...] = ()

@@ -89,6 +89,39 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpliftRow:
+    """How one algorithm worked the parents: means over parents, ``shortfall`` and ``fees`` sums in quote currency."""
+
+    algorithm: str
+    shortfall_bps: float | None = None
+    arrival_bps: float | None = None
+    vwap_bps: float | None = None
+    fill_rate: float | None = None
+    maker_share: float | None = None
+    children: float | None = None
+    shortfall: float | None = None
+    fees: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uplift:
+    """What a model's forecasts save in execution: the same parents by a plain TWAP and by one that decides by them (TV7).
+
+    ``difference_bps``: mean shortfall of the second row's algorithm minus the first's, in basis points of a parent's value;
+    negative: the forecasts save that.
+    """
+
+    model: str
+    sessions: tuple[str, ...] = ()
+    parents: int = 0
+    lots: int = 0
+    minutes: float = 0.0
+    queue_model: str = ""
+    difference_bps: Bounded = field(default_factory=Bounded)
+    rows: tuple[UpliftRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SurfaceRow:
     """One size, latency and fee tier, as factors of the settings' own; money in quote currency, costs in basis points a side."""
 

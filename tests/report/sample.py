@@ -103,6 +103,7 @@ def promoted_night() -> NightRecord:
         statistics=sample_evidence.statistics(CANDIDATES, BASELINES),
         execution=sample_evidence.execution("transformer"),
         surfaces=sample_evidence.surfaces("transformer"),
+        uplift=sample_evidence.uplift("transformer"),
         band=(
             BandRow(
                 queue_model="risk averse",

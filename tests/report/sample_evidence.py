@@ -12,6 +12,8 @@ from backtests.report.record import (
     Statistics,
     SurfaceRow,
     SurfaceTable,
+    Uplift,
+    UpliftRow,
 )
 from marketdata.clock import NS_PER_MINUTE
 
@@ -57,6 +59,34 @@ def execution(model: str) -> Execution:
         latencies=(
             LatencyLeg(leg="decision to venue", count=2_700, p50_us=2_100, p90_us=2_300, p99_us=9_000, max_us=2e6),
         ),
+    )
+
+
+def uplift(model: str) -> Uplift:
+    """Return a comparison that saves a little."""
+    rows = tuple(
+        UpliftRow(
+            algorithm=name,
+            shortfall_bps=cost,
+            arrival_bps=cost - 0.2,
+            vwap_bps=cost - 0.1,
+            fill_rate=1.0,
+            maker_share=share,
+            children=12.0,
+            shortfall=40.0 * cost,
+            fees=3.0,
+        )
+        for name, cost, share in (("twap", 1.5, 0.0), ("hybrid_twap", 0.9, 0.6))
+    )
+    return Uplift(
+        model=model,
+        sessions=("2025-03-11",),
+        parents=60,
+        lots=20,
+        minutes=10.0,
+        queue_model="risk_averse",
+        difference_bps=Bounded(value=-0.6, low=-0.9, high=-0.3),
+        rows=rows,
     )
 
 

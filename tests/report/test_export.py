@@ -74,13 +74,14 @@ def test_queue_models_that_gave_the_same_are_one_row() -> None:
 def test_the_page_shows_intervals_sets_execution_and_surfaces() -> None:
     page = night_page(promoted_night())
     part = page[page.index('id="statistics"') : page.index('id="pnl"')]
-    assert "0.600 … 0.800" in part
+    assert "<span>0.600 …</span> <span>0.800</span>" in part
     assert ">yes<" in part
     assert ">no<" in part
-    for key in ("execution", "surfaces", "roc"):
+    for key in ("execution", "uplift", "surfaces", "roc"):
         assert f'id="{key}"' in page
         assert f'href="#{key}"' in page
     assert "break-even" in page[page.index('id="surfaces"') :]
+    assert "the forecasts save that" in page[page.index('id="uplift"') : page.index('id="surfaces"')]
 
 
 def screened() -> dict[str, object]:
