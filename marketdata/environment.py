@@ -1,7 +1,8 @@
 """Set the process environment that every other module relies on; it must run before any third-party import.
 
 Three things have to be settled before the libraries that read them are imported: that nothing phones home, where numba
-keeps its compiled kernels, and that linear algebra works in the thread that asks for it. Importing any package of ours imports ``marketdata``, which calls :func:`configure`.
+keeps its compiled kernels, and that linear algebra works in the thread that asks for it. Importing any package of ours
+imports ``marketdata``, which calls :func:`configure`.
 """
 
 import hashlib

@@ -1,8 +1,9 @@
 """The control worlds of a night: its share is run once, written down beside the night, and shown with all runs before it."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 from backtests.report.record import ControlRow
@@ -43,15 +44,13 @@ def run_share(context: StageContext) -> list[Mapping[str, Any]]:
     known = read_json(path)["worlds"] if path.exists() else []
     if known or settings.worlds_per_night == 0 or not _switched_on.get():
         return list(known)
-    from backtests.world_runs import night_tasks, run_and_keep
+    from backtests.world_runs import night_tasks
 
     gate = context.settings.gate
-    with stopwatch.part(stopwatch.CONTROLS):
+    with stopwatch.part(stopwatch.CONTROLS), _companions(settings.processes):
+        offer_worlds(context.root, context.settings, context.day)
         tasks = night_tasks(context.root, gate, settings.worlds_per_night)
-        if companion.is_accompanied():
-            results = [_taken(context.root, task, gate) for task in tasks]
-        else:
-            results = run_and_keep(context.root, tasks, gate, processes=settings.processes)
+        results = [_taken(context.root, task, gate) for task in tasks]
     worlds: list[Mapping[str, Any]] = [
         {
             "world": one.world,
@@ -66,11 +65,22 @@ def run_share(context: StageContext) -> list[Mapping[str, Any]]:
     return worlds
 
 
-def offer_worlds(root: DataRoot, settings: Settings) -> None:
-    """Offer the null and planted worlds of the root's next night to its companions: they need nothing of the night itself."""
+def _companions(processes: int) -> AbstractContextManager[object]:
+    """Return the night's companions, or some for these worlds alone where a night runs by itself: this process works too."""
+    return nullcontext() if companion.is_accompanied() else companion.accompanied(companion.companion_count(processes))
+
+
+def offer_worlds(root: DataRoot, settings: Settings, day: date) -> None:
+    """Offer the null and planted worlds of a night to its companions, unless it has run them: they need nothing else of it.
+
+    Planted ones first: they get as far as the engine, so that what it is made of is compiled before the night asks for it.
+    """
     from backtests.world_runs import night_tasks, run_world
 
-    for task in night_tasks(root, settings.gate, settings.controls.worlds_per_night):
+    if (root.night(day) / CONTROL_WORLDS).exists():
+        return
+    tasks = night_tasks(root, settings.gate, settings.controls.worlds_per_night)
+    for task in sorted(tasks, key=lambda one: one.kind != "planted"):
         companion.offer(_world_key(root, task, settings.gate), "world", run_world, task, settings.gate)
 
 

@@ -264,7 +264,7 @@ def run_demo(root: DataRoot, progress: Progress = silent) -> NightsResult:
         raise SettingsError(f"the demonstration is of the simulated source, and this root is {settings.source}")
     with driving(root, progress, many=True) as driver:
         *days, last = [session.date for session in driver.grids.sessions[:DEMO_SESSIONS]]
-        driver.ingest(days, after_first=lambda: offer_worlds(root, settings))
+        driver.ingest(days, after_first=lambda: offer_worlds(root, settings, days[-1]))
         first = first_training_night(settings) - 1
         driver.datasets(days[:first])
         nights = days[first:]
@@ -295,7 +295,7 @@ def run_recorded(root: DataRoot, progress: Progress = silent) -> NightsResult:
         days = [session.date for session in found if driver.grids.spans(session.date)]
         if not days:
             raise SettingsError(f"{settings.data}: holds no session between {settings.start_date} and the root's last")
-        driver.ingest(days, after_first=lambda: offer_worlds(root, settings))
+        driver.ingest(days, after_first=lambda: offer_worlds(root, settings, days[-1]))
         nights = days[-2:]
         driver.datasets(days[: -len(nights)])
         for day in nights:

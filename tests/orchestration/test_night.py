@@ -18,7 +18,7 @@ from orchestration.hashes import night_hashes
 from orchestration.initialise import initialise
 from orchestration.instance import open_instance
 from orchestration.location import root_grids
-from orchestration.night import run_night
+from orchestration.night import run_demo, run_night
 from orchestration.side_files import COSTS, MLFLOW, RECORD, SUMMARY, read_json
 from tests.small_world import without_names
 
@@ -153,6 +153,17 @@ def test_the_same_settings_give_the_same_bytes_in_another_process(small_world, t
     root = DataRoot(tmp_path / "again")
     subprocess.run([sys.executable, "-c", code, str(root.path)], env=environment, capture_output=True, check=True)
     assert differences(night_hashes(small_world.root), night_hashes(root)) == []
+
+
+@pytest.mark.slow
+def test_a_companion_changes_no_byte(small_world, tmp_path, monkeypatch):
+    monkeypatch.setattr("orchestration.night.companion_count", lambda wanted: 1)
+    root = DataRoot(tmp_path / "again")
+    initialise(root, small_world.settings)
+    result = run_demo(root)
+    assert not result.failures
+    assert result.beside["fits"] > 0
+    assert night_hashes(root) == night_hashes(small_world.root)
 
 
 def test_the_root_s_grids_end_with_its_last_session(small_world):
