@@ -92,34 +92,6 @@ def test_the_graph_kernel_equals_torch_geometric(width, heads, instruments):
     assert np.abs(step_sessions(model, rows, session) - model.forecast(rows, session)).max() < 1e-5
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-def test_the_newest_place_is_what_the_whole_encoder_says_of_it_and_so_are_the_gradients(layers):
-    import torch
-
-    config = {"inputs": 7, "width": 16, "layers": layers, "heads": 2, "inner_width": 32, "window": 6, "dropout": 0.0}
-    index = np.arange(40)[:, None] + np.arange(-5, 1)
-    index[index < 0] = -1
-    at = torch.from_numpy(index)
-    with reproducible_torch(5):
-        net = build_encoder(config)
-        for weights in net.parameters():
-            torch.nn.init.normal_(weights, std=0.3)
-        x = torch.randn(40, 7)
-        windows = x[at.clamp(min=0)]
-        whole = net["encoder"](inputs_embeds=net["embed"](windows), attention_mask=(at >= 0).long()).last_hidden_state
-        expected = net["head"](whole[:, -1]) + net["around"](windows[:, -1])
-        found = network_logits(net, x, index)
-        with torch.no_grad():
-            unlearned = network_logits(net, x, index)
-        names, weights = zip(*net.named_parameters(), strict=True)
-        slopes = [torch.autograd.grad((logits**2).sum(), weights, allow_unused=True) for logits in (expected, found)]
-    assert (expected - found).abs().max() < 1e-5
-    assert (found - unlearned).abs().max() < 1e-5
-    for name, whole_slope, slope in zip(names, *slopes, strict=True):
-        if not name.endswith(("word_embeddings.weight", "key.bias")):  # the first is not used, the second has no effect
-            assert (whole_slope - slope).abs().max() < 1e-4 * whole_slope.abs().max(), name
-
-
 def test_windows_hold_the_instruments_own_rows_of_the_session():
     rows, session = random_rows(40, 3, 2)
     index = window_index(rows, session, 4)
