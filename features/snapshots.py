@@ -22,7 +22,7 @@ import numpy.typing as npt
 import polars as pl
 from numba import njit
 
-from marketdata.bits import borrowed
+from marketdata.bits import borrowed, prefetch, prefetch_to_write
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -57,6 +57,12 @@ LOBSTER_DUMMY: Final = 9_999_999_999
 """Units of a dollar in LOBSTER's files, and the price of a level that is not there."""
 _RING: Final = 512
 """Rows of the rings, a power of two not below any window."""
+_AHEAD: Final = 8
+"""Rows ahead of which the memory is asked for: the hardware stops at each page of 4 KiB, which is after 13 rows."""
+_LINE: Final = 64
+_IN: Final = 4 * DEPTH * 8
+_OUT: Final = len(SNAPSHOT_COLUMNS) * 8
+"""Bytes of a cache line, and of a row of the input and of the output."""
 
 
 class SnapshotState(NamedTuple):
@@ -100,6 +106,10 @@ def _fold(state: SnapshotState, books: Float64, tick: float, out: Float64) -> No
         to = out[n]
         before = books[n - 1] if n > 0 else last
         is_first = rows == 0
+        for line in range(_IN // _LINE):
+            prefetch(books, (n + _AHEAD) * _IN + line * _LINE)
+        prefetch_to_write(out, (n + _AHEAD) * _OUT)
+        prefetch_to_write(out, (n + _AHEAD) * _OUT + _LINE)
         total = 0.0
         for m in range(DEPTH):
             bid, ask, bid_lots, ask_lots = book[m], book[10 + m], book[20 + m], book[30 + m]
@@ -136,17 +146,16 @@ def _fold(state: SnapshotState, books: Float64, tick: float, out: Float64) -> No
         mid = new_mid
         spread = np.int64(np.rint((ask - bid) * per_tick))
         part = np.int64(np.rint(share * SHARE_UNIT))
-        here = rows & (_RING - 1)
-        flow_sum += flow - rings[(rows - FLOW_ROWS) & (_RING - 1), 0] * (rows >= FLOW_ROWS)
-        old = rings[(rows - RETURN_ROWS) & (_RING - 1), 1] * (rows >= RETURN_ROWS)
+        here = rows & (_RING - 1)  # a place that no row has reached holds 0
+        flow_sum += flow - rings[(rows - FLOW_ROWS) & (_RING - 1), 0]
+        old = rings[(rows - RETURN_ROWS) & (_RING - 1), 1]
         return_sum += move - old
         return_squares += move * move - old * old
         gone = (rows - SCORE_ROWS) & (_RING - 1)
-        is_full = rows >= SCORE_ROWS
-        old = rings[gone, 2] * is_full
+        old = rings[gone, 2]
         spread_sum += spread - old
         spread_squares += spread * spread - old * old
-        old = rings[gone, 3] * is_full
+        old = rings[gone, 3]
         share_sum += part - old
         share_squares += part * part - old * old
         rings[here, 0] = flow
@@ -157,16 +166,17 @@ def _fold(state: SnapshotState, books: Float64, tick: float, out: Float64) -> No
         to[10] = flow_sum / FLOW_UNIT if rows > FLOW_ROWS else np.nan
         to[14] = np.nan
         if rows > RETURN_ROWS:
-            mean = return_sum / RETURN_ROWS
-            to[14] = math.sqrt(max(return_squares - return_sum * mean, 0.0) / (RETURN_ROWS - 1)) / RETURN_UNIT
+            mean = return_sum * (1.0 / RETURN_ROWS)
+            spread_out = max(return_squares - return_sum * mean, 0.0) * (1.0 / (RETURN_ROWS - 1))
+            to[14] = math.sqrt(spread_out) / RETURN_UNIT
         to[15] = np.nan
         to[16] = np.nan
         if rows >= SCORE_ROWS:
-            mean = spread_sum / SCORE_ROWS
-            variance = (spread_squares - spread_sum * mean) / (SCORE_ROWS - 1)
+            mean = spread_sum * (1.0 / SCORE_ROWS)
+            variance = (spread_squares - spread_sum * mean) * (1.0 / (SCORE_ROWS - 1))
             to[15] = (spread - mean) / math.sqrt(variance) if variance > 1e-9 else 0.0
-            mean = share_sum / SCORE_ROWS
-            variance = (share_squares - share_sum * mean) / (SCORE_ROWS - 1)
+            mean = share_sum * (1.0 / SCORE_ROWS)
+            variance = (share_squares - share_sum * mean) * (1.0 / (SCORE_ROWS - 1))
             to[16] = (part - mean) / math.sqrt(variance) if variance > 1e-9 else 0.0
     sums[0], sums[1], sums[2], sums[3] = rows, flow_sum, return_sum, return_squares
     sums[4], sums[5], sums[6], sums[7] = spread_sum, spread_squares, share_sum, share_squares

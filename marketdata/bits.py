@@ -1,4 +1,4 @@
-"""What numba offers no function for: two bit instructions, borrowed arrays, kernels that only kernels call."""
+"""What numba offers no function for: two bit instructions, prefetching, borrowed arrays, kernels that only kernels call."""
 
 from typing import Any, Final
 
@@ -47,3 +47,34 @@ def borrowed(typing_context: Any, array: Any) -> Any:
         return struct._getvalue()
 
     return array(array), codegen
+
+
+def _fetch(builder: Any, context: Any, array_type: Any, array: Any, byte: Any, for_write: int) -> Any:
+    """Emit the prefetch of a cache line; it never faults, so the address may lie beyond the array."""
+    data = context.make_array(array_type)(context, builder, array).data
+    pointer = builder.gep(builder.bitcast(data, ir.IntType(8).as_pointer()), [byte])
+    number = ir.IntType(32)
+    form = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, form, "llvm.prefetch.p0i8")
+    builder.call(function, [pointer, *(ir.Constant(number, k) for k in (for_write, 3, 1))])
+    return context.get_dummy_value()
+
+
+@intrinsic
+def prefetch(typing_context: Any, array: Any, byte: Any) -> Any:
+    """Ask for the cache line at a byte offset from an array's start, to be read soon; changes nothing but time."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _fetch(builder, context, signature.args[0], args[0], args[1], 0)
+
+    return types.void(array, types.int64), codegen
+
+
+@intrinsic
+def prefetch_to_write(typing_context: Any, array: Any, byte: Any) -> Any:
+    """Ask for the cache line at a byte offset from an array's start, to be written soon; changes nothing but time."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _fetch(builder, context, signature.args[0], args[0], args[1], 1)
+
+    return types.void(array, types.int64), codegen
