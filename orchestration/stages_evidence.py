@@ -247,6 +247,7 @@ def promotion_decision(context: StageContext) -> Mapping[str, Any]:
     from models.decisions import DecisionLedger, NightInputs
     from models.evidence import plain
     from models.gate import assess
+    from models.label_rule import hold_to_executable
     from models.trials import TrialLedger
 
     root, settings = context.root, context.settings
@@ -256,6 +257,7 @@ def promotion_decision(context: StageContext) -> Mapping[str, Any]:
     with stopwatch.part(stopwatch.EVIDENCE):
         evidence = build_evidence(context, {name: item["pessimistic"] for name, item in band["models"].items()})
         verdict = assess(evidence, settings.gate, settings.label.horizon_ns)
+        verdict = hold_to_executable(verdict, settings.label.form)
     facts = build_facts(settings)
     models = league["models"]
     inputs = NightInputs(

@@ -74,6 +74,7 @@ def promote(
     """Make a bundle the champion by hand, past the gate; signed with who and why."""
     from models.bundle import load_bundle
     from models.decisions import DecisionLedger
+    from models.label_rule import EXECUTABLE
 
     root, _ = chosen(context).open()
     stored = [load_bundle(folder) for folder in sorted(root.bundles.glob("*")) if folder.is_dir()]
@@ -84,6 +85,10 @@ def promote(
     record = DecisionLedger(root).promote(model, digest, by=by or getpass.getuser(), why=why)
     _project(context)
     out.print(f"record {record.sequence}: {model} {digest[:16]} is champion from now on", markup=False)
+    if (form := matches[0].manifest.label.get("form", EXECUTABLE)) != EXECUTABLE:
+        out.print(
+            f"it learnt the label form {form}: its forecasts are not of the move that an order can earn", markup=False
+        )
 
 
 def rollback(
