@@ -92,9 +92,27 @@ def _sequences(train: Dataset, places: npt.NDArray[np.int64]) -> list[npt.NDArra
     return [cut[int(k)] for k in np.linspace(0, len(cut) - 1, MAX_SEQUENCES)]
 
 
+def load_pomegranate() -> None:
+    """Import pomegranate without compiling what a fit never calls.
+
+    It imports apricot for a way to start mixtures that is not ours, and apricot compiles kernels while it is imported, in every
+    process anew: three seconds. Inside of this function numba leaves them as plain Python, which gives the same numbers.
+    """
+    from numba import config
+
+    compiles_nothing: Any = config.DISABLE_JIT
+    config.DISABLE_JIT = 1
+    try:
+        import pomegranate.hmm  # noqa: F401 - imported for its loading alone
+    finally:
+        config.DISABLE_JIT = compiles_nothing
+
+
 def _baum_welch(z: npt.NDArray[np.float64], seed: int) -> tuple[Float64, Float64, Float64, Float64] | None:
     """Return (start, transition, mean, variance) after EM from quantiles of the first column; None if it diverged."""
     import torch
+
+    load_pomegranate()
     from pomegranate.distributions import Normal
     from pomegranate.hmm import DenseHMM
 

@@ -9,7 +9,7 @@ from marketdata.settings import Settings
 
 FOR_INGEST: Final = ("great_expectations",)
 FOR_TRAINING: Final = ("torch", "sklearn.linear_model", "scipy.optimize", "skops.io")
-BY_MODEL: Final = {"transformer": ("transformers",), "gnn": ("torch_geometric",), "hmm": ("pomegranate.hmm",)}
+BY_MODEL: Final = {"transformer": ("transformers",), "gnn": ("torch_geometric",)}
 FOR_RUNS: Final = (
     "dagster._cli.api",
     "orchestration.location",
@@ -48,8 +48,10 @@ def preload(root: DataRoot, settings: Settings, *, training: bool) -> None:
         importlib.import_module(name)
     if not training:
         return
+    from models.hmm import load_pomegranate
     from models.tracking import tracking_client
 
+    load_pomegranate()
     for name in (*FOR_TRAINING, *(name for model in settings.training.models for name in BY_MODEL.get(model, ()))):
         importlib.import_module(name)
     tracking_client(root)
