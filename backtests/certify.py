@@ -49,7 +49,7 @@ CHOICE_SEED: Final = 61_001
 CHOICE_SESSIONS: Final = 40
 CHOICE_MAKER_SESSIONS: Final = 10
 """Of them; makers lose so clearly that ten say as much."""
-CERTIFICATE_SEED: Final = 61_002
+CERTIFICATE_SEED: Final = 61_003
 CERTIFICATE_SESSIONS: Final = LEAST_SESSIONS
 TAKER_PPM: Final = (30, 50, 65, 80, 100, 130, 170, 250, 400, 500)
 MAKER_PPM: Final = (0, 10, 20, 50, 100, 200)

@@ -162,6 +162,8 @@ def _base_rates(
         if counts[8 + side] <= LAST_ORDERS:
             for kind in (CANCEL_BID, DEEP_CANCEL_BID, STALE, FAR):
                 rates[kind + side] = 0.0
+            if dear > 0:  # a side never empties: what is dear leaves as soon as somebody has quoted a price that is not
+                rates[DEEP_ADD_BID + side] = RACE_RATE
         counts[4 + side] = stale
         counts[10 + side] = passed
         counts[12 + side] = dear

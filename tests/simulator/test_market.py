@@ -6,6 +6,7 @@ import pytest
 
 from marketdata.clock import NS_PER_MS, NS_PER_S, Session
 from marketdata.events import ADD, EXECUTE
+from marketdata.presets import preset
 from marketdata.simulator.calibration import STRENGTH_MAP, informed_move_units
 from marketdata.simulator.latent import draw_episodes, draw_latent
 from marketdata.simulator.oracle import (
@@ -104,6 +105,25 @@ def test_a_quote_that_news_has_made_dear_is_gone_within_a_millisecond(null_world
                 stays += int(np.sum(chosen & (later[:, column] == now[:, column])))
     assert dear > 20, "whole seconds are when news has just come"
     assert stays < 0.1 * dear
+
+
+def test_a_dear_quote_goes_also_where_a_fast_move_has_left_a_side_its_last_orders() -> None:
+    settings = preset("simulated", None)
+    simulator = settings.simulator.model_copy(update={"world": "n1", "signal": 0.0, "seed": 61_002})
+    settings = settings.model_copy(update={"simulator": simulator})
+    session = settings.market_calendar().first_sessions(settings.start_date, 75)[-1]
+    world = simulate_session(settings, session, 74)
+    when = np.arange(session.open_ns + 60 * NS_PER_S, session.close_ns, NS_PER_S)
+    dear = 0
+    for symbol, ticks in world.ticks.items():
+        ts, best = quotes(ticks)
+        value = efficient_price(world.truth, symbol, when)
+        now, later = (quotes_at(ts, best, when + wait) for wait in (0, 10 * NS_PER_MS))
+        for column, beyond in ((0, now[:, 0] - value), (2, value - now[:, 2])):
+            chosen = beyond > ARBITRAGE_UNITS + 0.1
+            dear += int(chosen.sum())
+            assert not np.any(chosen & (later[:, column] == now[:, column])), symbol
+    assert dear > 5
 
 
 def test_an_aggressor_that_empties_a_level_shows_that_it_would_have_taken_more(null_worlds: Worlds) -> None:
