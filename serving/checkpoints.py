@@ -85,7 +85,7 @@ def read_checkpoint(path: Path) -> StoredCheckpoint:
         If there is none, it is damaged, or it has another format.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:  # numpy leaves a damaged file open
             arrays = {name: stored[name] for name in stored.files}
         described = json.loads(arrays.pop("").tobytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -96,10 +96,14 @@ class SessionFiles:
             self._rows.flush()
             self.rows += len(rows)
 
-    def finish(self, status: str, **further: Any) -> None:
-        """Close the files and write the whole journal; ``further`` facts are kept in ``session.json``."""
+    def close(self) -> None:
+        """Let go of the files; a session that was not finished goes on from them another time."""
         self._forecasts.close()
         self._rows.close()
+
+    def finish(self, status: str, **further: Any) -> None:
+        """Close the files and write the whole journal; ``further`` facts are kept in ``session.json``."""
+        self.close()
         save_journal(self.folder / JOURNAL_FILE, read_rows(self.folder))
         _write_json(self.folder / SESSION_FILE, {**asdict(self.facts), "status": status, **further})
 

@@ -25,12 +25,25 @@ from tests.feeds.ring_worker import numbered
 
 WORKER = Path(__file__).with_name("ring_worker.py")
 ROOT = WORKER.parents[2]
+STARTED: "list[subprocess.Popen[str]]" = []
 
 
 def start(*arguments: object) -> "subprocess.Popen[str]":
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(WORKER), *(str(part) for part in arguments)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    worker = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    STARTED.append(worker)
+    return worker
+
+
+@pytest.fixture(autouse=True)
+def ended() -> Iterator[None]:
+    """End what a test started, and close what it was heard by."""
+    yield
+    while STARTED:
+        worker = STARTED.pop()
+        worker.kill()
+        worker.communicate(timeout=120)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """One small world for all serving tests: three simulated days of three instruments and a linear model fitted on two."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,29 @@ from models.splits import walk_forward_folds
 from models.tracking import init_tracking
 from models.training import fit_bundle
 from serving.session import SessionResult, run_session
+from serving.session_files import SessionFacts, SessionFiles
+
+
+@pytest.fixture(autouse=True)
+def let_go(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the files of executors that a test killed, as the system does with a process that dies."""
+    made: list[SessionFiles] = []
+
+    begin, go_on = SessionFiles.__init__, SessionFiles.resume
+
+    def begun(self: SessionFiles, folder: Path, facts: SessionFacts) -> None:
+        begin(self, folder, facts)
+        made.append(self)
+
+    def gone_on(folder: Path, facts: SessionFacts, forecasts: int, rows: int) -> SessionFiles:
+        made.append(go_on(folder, facts, forecasts, rows))
+        return made[-1]
+
+    monkeypatch.setattr(SessionFiles, "__init__", begun)
+    monkeypatch.setattr(SessionFiles, "resume", gone_on)
+    yield
+    for files in made:
+        files.close()
 
 
 @dataclass(frozen=True)
