@@ -94,8 +94,7 @@ def raw_costs(context: StageContext) -> dict[str, float]:
         costs = family_costs(pipeline, events_from_frame(frame)[:TIMED_EVENTS])
         entries = catalogue(pipeline.spec)
         columns = Counter(entry.family for entry in entries)
-        a_row = context.settings.sampling.every_events
-        return {entry.name: costs.get(entry.family, 0.0) * a_row / columns[entry.family] for entry in entries}
+        return {entry.name: costs.get(entry.family, 0.0) / columns[entry.family] for entry in entries}
     return {}
 
 

@@ -1,18 +1,21 @@
 """Commands about the raw features: ``features list``, ``features lint``, ``features page`` and ``features snapshots``."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from marketdata.clock import NS_PER_S
 from marketdata.settings import Settings, SettingsError
 from orchestration.cli.console import out
 from orchestration.cli.evidence import features_app
 from orchestration.cli.roots import chosen
 
 if TYPE_CHECKING:
+    from features.entry import FeatureEntry
     from features.pipeline import FeaturePipeline
     from marketdata.events import EventArray
 
@@ -59,30 +62,64 @@ def listing(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     used: Annotated[bool, typer.Option("--used", help="Only the families that this root computes.")] = False,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Time the kernel with and without each family on a simulated session.")
+        bool, typer.Option("--measure", help="Time everything on this machine, else print the costs that came along.")
     ] = False,
 ) -> None:
-    """Print the catalogue of raw features: name, family, unit, formula, reference, warm-up, memory, laws, measured cost."""
-    from features.catalog import catalogue
-    from features.costs import family_costs
-    from features.pipeline import feature_spec
+    """Print the catalogue: name, family, unit, formula, reference, warm-up, memory, laws and measured cost of every column.
+
+    Raw columns, those made of several instruments' rows, slow signals, and the fitted ones, Hawkes intensities and regime
+    probabilities among them.
+    """
+    from features.catalog import dataset_catalogue
+    from features.costs import measure_costs, stored_costs
+    from features.fitted.catalog import fitted_catalogue
 
     settings = _settings(context)
-    entries = catalogue(feature_spec(settings if used else _every_family(settings)))
-    costs = family_costs(*_market(LINT_EVENTS * 5)) if measure else {}
-    columns = {family: sum(entry.family == family for entry in entries) for family in {e.family for e in entries}}
+    settings = settings if used else _every_family(settings)
+    entries = (*dataset_catalogue(settings), *fitted_catalogue(settings))
+    measured = measure_costs(*_market(LINT_EVENTS * 2), _small_market(LINT_EVENTS)) if measure else stored_costs()
+    costs = measured.column_costs(entries)
     for entry in entries:
-        cost = costs[entry.family] / columns[entry.family] if costs else None
+        cost = costs[entry.name]
         if as_json:
-            out.print(json.dumps({**asdict(entry), "cost_ns_per_event": cost}), markup=False)
+            out.print(json.dumps({**asdict(entry), "cost_ns_per_row": cost}), markup=False)
         else:
-            timed = "" if cost is None else f"{cost:7.2f} ns "
-            out.print(f"{entry.name:<28} {entry.family:<10} {entry.unit:<6} {timed}{entry.formula}", markup=False)
+            timed = "" if cost is None else f"{cost:.0f} ns"
+            warm = f"{entry.warmup_ns / NS_PER_S:g} s"
+            out.print(
+                f"{entry.name:<28} {entry.family:<10} {entry.unit:<7} {warm:>7} {timed:>8}  {entry.formula}"
+                f"{f' [{entry.reference}]' if entry.reference else ''}",
+                markup=False,
+                soft_wrap=True,
+            )
     if not as_json:
-        formulas = len({entry.key for entry in entries})
-        out.print(f"{len(entries)} columns of {formulas} formulas", markup=False)
-        for family, ns in costs.items():
-            out.print(f"{family:<12} {ns:8.1f} ns an event, {columns.get(family, 0)} columns", markup=False)
+        families = {family: [entry for entry in entries if entry.family == family] for family in _families(entries)}
+        formulas = len({(entry.family, entry.key) for entry in entries})
+        out.print(f"{len(entries)} columns of {formulas} formulas in {len(families)} families", markup=False)
+        out.print(
+            f"Columns: name, family, unit, warm-up, cost a row, formula, reference. {measured.machine}", markup=False
+        )
+        for family, members in families.items():
+            known = [costs[entry.name] or 0.0 for entry in members]
+            timed = f"{sum(known):8.0f} ns a row" if any(known) else "made once a snapshot"
+            out.print(f"{family:<12} {len(members):3} columns {timed}", markup=False)
+
+
+def _families(entries: "Sequence[FeatureEntry]") -> list[str]:
+    return list(dict.fromkeys(entry.family for entry in entries))
+
+
+def _small_market(events: int) -> Settings:
+    """Return two instruments of the simulated market with every family, of about so many events each."""
+    from marketdata.presets import preset
+
+    settings = _every_family(preset("simulated", None, sessions=1))
+    update = {
+        "instruments": settings.instruments[:2],
+        "simulator": settings.simulator.model_copy(update={"events_per_session": events}),
+        "training": settings.training.model_copy(update={"min_instruments": 1}),
+    }
+    return settings.model_copy(update=update)
 
 
 def lint(
