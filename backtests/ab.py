@@ -18,6 +18,7 @@ from marketdata.clock import NS_PER_HOUR, NS_PER_MINUTE, NS_PER_S, Session
 from marketdata.events import EventArray
 from marketdata.instruments import Instrument
 from marketdata.settings import Settings
+from marketdata.venue_settings import SizingSettings
 from models.bootstrap import bootstrap_means
 from models.forecast import ForecastArray
 from trading.config import engine_config
@@ -189,7 +190,7 @@ def work_parent(
 ) -> ParentReport:
     """Work one parent through the engine and return what it cost.
 
-    Risk limits are those of a parent, not of the forecast strategy: its own lots, and no daily loss.
+    Risk limits are those of a parent, not of the forecast strategy: its own lots, whole, and no daily loss.
     """
     instrument = settings.instrument(one.symbol)
     lots = one.parent.lots
@@ -198,7 +199,7 @@ def work_parent(
     )
     capital = max(settings.strategy.capital, _worth(market, one, instrument))
     rich = settings.strategy.model_copy(update={"capital": capital})
-    wealth = settings.model_copy(update={"risk": free, "strategy": rich})
+    wealth = settings.model_copy(update={"risk": free, "strategy": rich, "sizing": SizingSettings()})
     # The tape up to a minute behind the parent's end is all that its markouts need.
     last = one.parent.end_ns + 2 * NS_PER_MINUTE
     config = engine_config(wealth, one.session, queue_model=queue_model, strategy=strategy, instruments=(instrument,))

@@ -16,6 +16,7 @@ from marketdata.clock import NS_PER_MINUTE, Session
 from marketdata.events import BID, EXECUTE, TRADE, EventArray
 from marketdata.instruments import Instrument
 from marketdata.settings import Settings
+from marketdata.venue_settings import SizingSettings
 from trading.config import engine_config
 from trading.execution import ParentOrder
 from trading.journal import FILL
@@ -157,7 +158,8 @@ def _worked(
     free = {"max_position_lots": lots, "max_order_lots": lots, "daily_loss": 1e9, "price_collar_bps": 10_000}
     worth = 20.0 * mid * lots * legs[0].unit_nanos / 1e9
     rich = settings.strategy.model_copy(update={"capital": max(settings.strategy.capital, worth)})
-    wealth = settings.model_copy(update={"risk": settings.risk.model_copy(update=free), "strategy": rich})
+    free_risk = settings.risk.model_copy(update=free)
+    wealth = settings.model_copy(update={"risk": free_risk, "strategy": rich, "sizing": SizingSettings()})
     strategy = routed(plan, side, [leg.instrument_id for leg in legs], start_ns=parent.start_ns, end_ns=parent.end_ns)
     config = engine_config(wealth, session, queue_model=queue_model, strategy=strategy, instruments=tuple(legs))
     part = events[: int(np.searchsorted(events["ts_recv"], parent.end_ns + NS_PER_MINUTE))]

@@ -75,7 +75,7 @@ def uplift(night: Path) -> Uplift | None:
             shortfall=own["shortfall"],
             fees=own["fees"],
         )
-        for name, own in found["algorithms"].items()
+        for name, own in ((name, found["algorithms"][name]) for name in (found["a"], found["b"]))
     )
     return Uplift(
         model=found["model"],

@@ -76,8 +76,8 @@ def compare_algorithms(
     Returns
     -------
     dict
-        Plain data: what was compared, the mean difference of the second from the first with its interval, and per algorithm the
-        means over parents and the sums of the shortfall's parts.
+        Plain data, None where a figure is not known: what was compared, the mean difference of the second from the first with
+        its interval, and per algorithm the means over parents and the sums of the shortfall's parts.
 
     Raises
     ------
@@ -131,6 +131,7 @@ def compare_on(
         If there is no such algorithm, or nothing to compare.
     """
     from backtests.ab import ABError, compare, draw_parents
+    from models.evidence import plain
     from trading.execution import ParentError
 
     sessions = list(days)
@@ -155,20 +156,22 @@ def compare_on(
         )
     except (ABError, ParentError) as error:
         raise SettingsError(str(error)) from error
-    return {
-        "sessions": [session.date.isoformat() for session in sessions],
-        "parents": len(drawn),
-        "lots": lots,
-        "minutes": minutes,
-        "queue_model": queue_model,
-        "a": names[0],
-        "b": names[1],
-        "difference_bps": made.difference_bps,
-        "low_bps": made.low_bps,
-        "high_bps": made.high_bps,
-        "differs": made.differs,
-        "algorithms": {name: _summary(reports) for name, reports in zip(names, made.reports, strict=True)},
-    }
+    return plain(
+        {
+            "sessions": [session.date.isoformat() for session in sessions],
+            "parents": len(drawn),
+            "lots": lots,
+            "minutes": minutes,
+            "queue_model": queue_model,
+            "a": names[0],
+            "b": names[1],
+            "difference_bps": made.difference_bps,
+            "low_bps": made.low_bps,
+            "high_bps": made.high_bps,
+            "differs": made.differs,
+            "algorithms": {name: _summary(reports) for name, reports in zip(names, made.reports, strict=True)},
+        }
+    )
 
 
 class VolumeHistory:

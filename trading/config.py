@@ -152,12 +152,20 @@ class EngineConfig:
         )
 
 
-def known_before(settings: Settings, session: Session, carried: CarriedOver) -> ControlArray:
-    """Return the controls of a session that are known before it, by time: sizes, pauses, funding."""
+def known_before(
+    settings: Settings, session: Session, carried: CarriedOver, instruments: tuple[Instrument, ...] | None = None
+) -> ControlArray:
+    """Return the controls of a session that are known before it, by time: sizes, pauses, funding.
+
+    Those of instruments that an engine does not hold (``instruments``; default: all of the settings) are left out: an engine
+    would take what it does not know for all that it has.
+    """
     joined: ControlArray = np.concatenate(
         [size_controls(settings, session, carried), calendar_controls(settings, session)]
     )
-    ordered: ControlArray = joined[np.argsort(joined["due_ns"], kind="stable")]
+    held = [-1, *(item.instrument_id for item in (settings.instruments if instruments is None else instruments))]
+    own = joined[np.isin(joined["instrument_id"], held)]
+    ordered: ControlArray = own[np.argsort(own["due_ns"], kind="stable")]
     return ordered
 
 
@@ -244,7 +252,7 @@ def engine_config(
         clock_ns=settings.gate.clock_ns,
         ending_ns=session.close_ns - ENDING_NS,
         feed_bound_ns=max(20 * latency.feed_ns, 2 * (latency.feed_ns + latency.feed_jitter_ns), 100 * NS_PER_MS),
-        pauses=known_before(settings, session, left),
+        pauses=known_before(settings, session, left, instruments),
         rules=venue_rules(settings, session, volumes=left.volumes, latency_scale=latency_scale)
         if rules is None
         else rules,

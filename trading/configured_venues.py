@@ -111,6 +111,7 @@ def _downtime(own: VenueSettings, session: Session, time_zone: str) -> tuple[tup
 
 
 def _latency(name: str, own: VenueLatencySettings, default: LatencySettings, scale: float) -> LatencyModel:
+    legs: tuple[Latency, Latency, Latency, Latency]
     if own.triples is not None:
         sent, venue, answered = _triples(own.triples, f"venues.{name}.latency.triples")
         if own.triples_as == "recorded":

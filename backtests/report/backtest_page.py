@@ -100,7 +100,7 @@ def backtest_page(made: Mapping[str, Any], time_zone: str) -> str:
             "sessions", "Sessions", table(columns, [Group("", rows)], "plain"), f"Equity, sessions and fills: {how}."
         )
     )
-    body += trading_sections.evidence(record) + evidence_sections.execution(record)
+    body += trading_sections.evidence(record) + evidence_sections.execution(record, how)
     told = [f"night {made['night']}", f"{len(made['sessions'])} test sessions", *made["parameters"], *made["changes"]]
     return study_page(f"Backtest of {made['model']} through {made['strategy']}", " · ".join(told), body)
 

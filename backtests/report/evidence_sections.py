@@ -130,8 +130,8 @@ def _roc(item: ModelFigures) -> str:
     return card(escape(item.name), curves.roc(lines, label=f"ROC of {item.name}"), note, item.kind)
 
 
-def execution(record: NightRecord) -> str:
-    """Return how the engine's orders were filled: slippage, markouts, latency."""
+def execution(record: NightRecord, how: str = "pessimistic queue, stated latencies") -> str:
+    """Return how the engine's orders were filled: slippage, markouts, latency; ``how`` says by which queue and latency."""
     found = record.execution
     if found is None:
         return ""
@@ -166,7 +166,7 @@ def execution(record: NightRecord) -> str:
         + card("Where the time goes", table(columns, [Group("", rows)], "plain"), "as the backtest has it")
         + card("Fills", f"<p>{facts}</p>")
     )
-    lead = f"{escape(found.model)} through the engine over all test sessions, pessimistic queue, stated latencies."
+    lead = f"{escape(found.model)} through the engine over all test sessions, {escape(how)}."
     return section("execution", "Execution", f'<div class="grid two">{cards}</div>', lead)
 
 

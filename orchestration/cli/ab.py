@@ -91,7 +91,7 @@ def ab(
     for name in (a, b):
         table.add_column(name, justify="right")
     for key, label in COLUMNS.items():
-        table.add_row(label, *(f"{made['algorithms'][name][key]:,.3f}" for name in (a, b)))
+        table.add_row(label, *(_number(made["algorithms"][name][key]) for name in (a, b)))
     out.print(table)
     verdict = "they differ" if made["differs"] else "no difference shown"
     low, high = made["low_bps"], made["high_bps"]
@@ -99,3 +99,7 @@ def ab(
         f"{b} minus {a}: {made['difference_bps']:+.3f} bps, 95 % interval {low:+.3f} to {high:+.3f}: {verdict}",
         markup=False,
     )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.3f}"

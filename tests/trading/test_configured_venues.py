@@ -151,6 +151,9 @@ def test_funding_comes_at_its_times_to_what_is_traded_there_beside_the_pauses() 
     known = known_before(settings, session, CarriedOver())
     assert np.all(np.diff(known["due_ns"]) >= 0)
     assert {PAUSE, FUNDING} <= set(known["kind"].tolist())
+    # An engine of one instrument hears nothing of the others' funding: it would take it for its own.
+    alone = engine_config(settings, session, instruments=settings.instruments[1:2]).pauses
+    assert alone["instrument_id"][alone["kind"] == FUNDING].tolist() == [1]
     assert len(funding_controls(PLAIN, session)) == 0
 
 
