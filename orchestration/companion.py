@@ -211,6 +211,13 @@ def _one_thread_inherited() -> Iterator[None]:
             os.environ[THREADS_VARIABLE] = before
 
 
+def wait_for(key: Hashable) -> None:
+    """Let a companion that has begun some work end it, where doing it twice at the same time would gain nothing."""
+    companions = _present.get()
+    if companions is not None:
+        companions.take(key)
+
+
 def _serve(connection: Connection) -> None:
     """Do what comes over the pipe until it ends; an error is the asker's to meet again."""
     import marketdata.environment  # noqa: F401 - settles the process environment before any library is imported

@@ -29,6 +29,7 @@ from orchestration.progress import Progress, hearing_steps, silent
 from orchestration.readiness import partition_state
 from orchestration.resources import open_source
 from orchestration.side_files import NightCosts, write_costs
+from orchestration.warming import offer_kernels
 
 QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 TRADED_ASSETS: Final = ("raw_ticks", "events", "feature_rows")
@@ -214,6 +215,7 @@ def driving(
     settings = root.settings()
     count = companion_count(settings.controls.processes) if many else 0
     with stopwatch.timing() as watch, watching_memory() as memory, accompanied(count) as companions:
+        offer_kernels(root)
         with stopwatch.part(stopwatch.IMPORTS):
             preload(root, settings, training=training)
         with stopwatch.part(stopwatch.DAGSTER):

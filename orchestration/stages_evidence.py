@@ -11,7 +11,7 @@ from features.dataset import Dataset
 from marketdata.clock import Session
 from marketdata.events import EventArray
 from marketdata.settings import Settings, SettingsError
-from orchestration import stopwatch
+from orchestration import companion, stopwatch, warming
 from orchestration.build_facts import build_facts
 from orchestration.control_worlds import run_share
 from orchestration.side_files import MLFLOW, read_json, write_json
@@ -95,6 +95,8 @@ def backtest_band(context: StageContext) -> Mapping[str, Any]:
     if league["days"]:
         table = load_dataset(context)
         events = SessionEvents(context, table)
+        with stopwatch.part(stopwatch.COMPILE):
+            companion.wait_for(warming.ENGINE)
         with stopwatch.part(stopwatch.BACKTESTS):
             for name in chosen:
                 night = load_model_night(context.root, context.day, name)

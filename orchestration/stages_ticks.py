@@ -8,7 +8,7 @@ import numpy as np
 from marketdata.clock import NS_PER_DAY
 from marketdata.events import EventArray, events_from_frame, events_to_frame
 from marketdata.partitions import CheckResult, load_partition, read_manifest
-from orchestration import stopwatch
+from orchestration import companion, stopwatch, warming
 from orchestration.inbox import inbox_path, read_inbox
 from orchestration.stage import Produced, StageContext
 
@@ -72,6 +72,8 @@ def feature_rows(context: StageContext) -> Produced:
 
     instrument = context.settings.instrument(_symbol(context))
     found = load_events(context)
+    with stopwatch.part(stopwatch.COMPILE):
+        companion.wait_for(warming.FEATURES)
     with stopwatch.part(stopwatch.INGEST):
         earlier = neighbours(context, range(-context.settings.sampling.warmup_sessions, 0))
         rows = rows_of_session(context.settings, instrument, context.session, found, earlier)
