@@ -134,13 +134,12 @@ def _depth_frames(count: int) -> list[bytes]:
     return frames
 
 
-def _venue(port: Any, frames: list[bytes]) -> None:
-    """Answer the snapshot, then write the frames, encoded beforehand, as fast as the socket takes them."""
+def _venue(port: Any, go: Any, frames: list[bytes]) -> None:
+    """Answer the snapshot; once the client has it, write the frames, encoded beforehand, as fast as the socket takes them."""
     from websockets.asyncio.server import ServerConnection, serve
     from websockets.datastructures import Headers
     from websockets.http11 import Request, Response
 
-    asked = asyncio.Event()
     wire = b"".join(b"\x81\x7e" + len(frame).to_bytes(2, "big") + frame for frame in frames)
 
     async def answer(connection: ServerConnection, request: Request) -> Response | None:
@@ -149,11 +148,11 @@ def _venue(port: Any, frames: list[bytes]) -> None:
         body = json.dumps(
             {"lastUpdateId": 1, "bids": [["59999.00", "1.00000000"]], "asks": [["60001.00", "1.00000000"]]}
         )
-        asked.set()
         return Response(200, "OK", Headers([("Content-Length", str(len(body)))]), body.encode())
 
     async def play(connection: ServerConnection) -> None:
-        await asked.wait()
+        while not go.value:
+            await asyncio.sleep(0.0005)
         for at in range(0, len(wire), 1 << 18):
             connection.transport.write(wire[at : at + (1 << 18)])
             while connection.transport.get_write_buffer_size() > 1 << 20:
@@ -168,12 +167,11 @@ def _venue(port: Any, frames: list[bytes]) -> None:
     asyncio.run(run())
 
 
-def websocket_feed() -> dict[str, Any]:
-    """Time depth frames of 20 + 20 levels from a local WebSocket to events, venue in a process of its own."""
+def _one_stream(frames: list[bytes]) -> tuple[float, float]:
+    """Return (seconds, seconds of this process's processors) from the word to begin to the last frame's events."""
     spawn = multiprocessing.get_context("spawn")
-    frames = _depth_frames(FRAMES)
-    port = spawn.Value("i", 0)
-    worker = spawn.Process(target=_venue, args=(port, frames), daemon=True)
+    port, go = spawn.Value("i", 0), spawn.Value("i", 0)
+    worker = spawn.Process(target=_venue, args=(port, go, frames), daemon=True)
     worker.start()
     while not port.value:
         time.sleep(0.05)
@@ -186,23 +184,42 @@ def websocket_feed() -> dict[str, Any]:
         settings=WebSocketSettings(proxy=None, idle_s=0.01),
         addresses={real: f"{scheme}://127.0.0.1:{port.value}" for real, scheme in address.items()},
     )
-    started, last = 0.0, 0
+    started = worked = 0.0
+    last = rows = 0
     for received in feed:
         if isinstance(received, EventBatch) and len(received.events):
+            rows += len(received.events)
             last = int(received.events["sequence"][-1])
             if last == FRAMES + 1:
                 break
         elif getattr(received, "kind", None) is StatusKind.SYNCED:
-            started = time.perf_counter()
-    seconds = time.perf_counter() - started
+            started, worked = time.perf_counter(), time.process_time()
+            go.value = 1
+    seconds, processor_s = time.perf_counter() - started, time.process_time() - worked
     feed.close()
     worker.terminate()
+    worker.join()
     if feed.metrics.gaps or feed.metrics.rejected or feed.metrics.frames != FRAMES + 1:
         raise AssertionError(f"{feed.metrics.frames} frames, {feed.metrics.gaps} gaps: this is no clean stream")
+    if rows != 3 + FRAMES * 2 * LEVELS:
+        raise AssertionError(f"{rows} rows came of {FRAMES} frames")
+    return seconds, processor_s
+
+
+def websocket_feed() -> dict[str, Any]:
+    """Time depth frames of 20 + 20 levels from a local WebSocket to events, venue in a process of its own; the best of three.
+
+    The venue begins when the book is known, and the clock with it. ``p50_us`` is the processor time of a frame in the feed's
+    process, network thread and consumer together, which other work on the machine does not change.
+    """
+    frames = _depth_frames(FRAMES)
+    _one_stream(frames)
+    runs = [_one_stream(frames) for _ in range(3)]
     return {
         "n": FRAMES,
         "unit": "frame",
-        "per_s": FRAMES / seconds,
+        "per_s": FRAMES / min(seconds for seconds, _ in runs),
+        "p50_us": min(processor_s for _, processor_s in runs) / FRAMES * 1e6,
     }
 
 

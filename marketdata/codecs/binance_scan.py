@@ -121,7 +121,7 @@ def _row(
     event.clock_quality = 0
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def scan_frames(
     data: Bytes,
     starts: Ints,

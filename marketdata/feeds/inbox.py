@@ -12,12 +12,14 @@ FULL_BYTES: Final = 64 << 20
 
 
 class Received(NamedTuple):
-    """A frame: which codec's it is, its stream, when it came, its bytes."""
+    """What one read of a socket brought, or an answer: whose codec it is for, its stream, when it came, its frames."""
 
     leg: int
     stream: str
     ts_recv: int
-    payload: bytes
+    payloads: Sequence[bytes]
+    size: int
+    """Bytes of all of them."""
 
 
 Entry = Received | FeedStatus
@@ -53,10 +55,10 @@ class Inbox:
 
     def put_frames(self, leg: int, stream: str, payloads: Sequence[bytes]) -> None:
         """Stamp frames that came in one read of a socket and append them; they came at the same time."""
+        size = sum(map(len, payloads))
         with self._changed:
-            now_ns = self._stamp()
-            self._entries.extend([Received(leg, stream, now_ns, payload) for payload in payloads])
-            self._bytes += sum(map(len, payloads))
+            self._entries.append(Received(leg, stream, self._stamp(), payloads, size))
+            self._bytes += size
             self._changed.notify()
 
     def put_status(self, make: Callable[[int], FeedStatus]) -> None:
@@ -78,9 +80,9 @@ class Inbox:
             self._changed.notify()
 
     def take(self, most: int, timeout_s: float) -> tuple[list[Entry], int]:
-        """Return up to ``most`` entries, and the receive time before which nothing can enter any more.
+        """Return entries of ``most`` frames or a few more, and the receive time before which nothing can enter any more.
 
-        Waits up to ``timeout_s`` for a first entry.
+        Waits up to ``timeout_s`` for a first entry. What one read brought is not divided.
 
         Raises
         ------
@@ -90,8 +92,14 @@ class Inbox:
         with self._changed:
             if not self._entries and self._error is None and not self._closed:
                 self._changed.wait(timeout_s)
-            entries = [self._entries.popleft() for _ in range(min(most, len(self._entries)))]
-            self._bytes -= sum(len(entry.payload) for entry in entries if isinstance(entry, Received))
+            entries: list[Entry] = []
+            frames = 0
+            while self._entries and frames < most:
+                entry = self._entries.popleft()
+                entries.append(entry)
+                if isinstance(entry, Received):
+                    frames += len(entry.payloads)
+                    self._bytes -= entry.size
             if not entries and self._error is not None:
                 raise self._error
             if self._entries:

@@ -197,12 +197,13 @@ class WebSocketFeed:
     def _decode(self, run: list[Received], mark_ns: int, network: Network) -> Iterator[StreamItem]:
         """Give the items of frames of one codec, and ask for the snapshots that it then wants."""
         if self._tee is not None:
-            for frame in run:
-                self._tee.write(frame.stream, frame.ts_recv, frame.payload)
+            for read in run:
+                for payload in read.payloads:
+                    self._tee.write(read.stream, read.ts_recv, payload)
         number = run[0].leg
         leg = self._legs[number]
         items = leg.decoder.step(_batch(run), mark_ns)
-        for symbol in [s for s in leg.asked if leg.codec.snapshot_url(s) in {frame.stream for frame in run}]:
+        for symbol in [s for s in leg.asked if leg.codec.snapshot_url(s) in {read.stream for read in run}]:
             leg.asked.discard(symbol)
             self._want(number, leg, [symbol] if symbol in leg.decoder.wants else [], network, again=True)
         for item in items:
@@ -329,13 +330,15 @@ def _runs(entries: Sequence[Entry]) -> Iterator[FeedStatus | list[Received]]:
 
 def _batch(run: Sequence[Received]) -> FrameBatch:
     streams: dict[str, int] = {}
-    index = [streams.setdefault(frame.stream, len(streams)) for frame in run]
-    starts = np.zeros(len(run) + 1, np.int64)
-    np.cumsum([len(frame.payload) for frame in run], out=starts[1:])
+    index = np.array([streams.setdefault(read.stream, len(streams)) for read in run], np.int16)
+    counts = [len(read.payloads) for read in run]
+    payloads = run[0].payloads if len(run) == 1 else [payload for read in run for payload in read.payloads]
+    starts = np.zeros(len(payloads) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, payloads), np.int64, len(payloads)), out=starts[1:])
     return FrameBatch(
-        np.frombuffer(b"".join([frame.payload for frame in run]), np.uint8),
+        np.frombuffer(b"".join(payloads), np.uint8),
         starts,
-        np.array([frame.ts_recv for frame in run], np.int64),
-        np.array(index, np.int16),
+        np.repeat(np.array([read.ts_recv for read in run], np.int64), counts),
+        np.repeat(index, counts),
         tuple(streams),
     )
