@@ -10,7 +10,7 @@ import pytest
 from features.signals.sentiment import LexiconSentiment, TransformerSentiment, build_sentiment
 from features.signals.sentiment_cache import CachedSentiment, model_hash
 from features.signals.sentiment_data import LabelledSentences
-from features.signals.sentiment_words import fit_words, save_words
+from features.signals.sentiment_words import WordSentiment, fit_words, save_words
 
 
 @pytest.fixture(autouse=True)
@@ -131,3 +131,22 @@ def test_words_are_saved_without_pickle_and_read_with_their_labels(tmp_path: Pat
     config.write_text(config.read_text().replace("neutral", "bullish"))
     with pytest.raises(ValueError, match="bullish"):
         build_sentiment(tmp_path / "w")
+
+
+def test_words_score_a_text_the_same_in_whatever_batch_it_comes(tmp_path: Path) -> None:
+    words = ("sales", "profit", "loss", "order", "rose", "fell", "plant", "bank", "in", "the", "of", "EUR", "12.5", "a")
+    rng = np.random.default_rng(4)
+    texts = [" ".join(rng.choice(words, int(rng.integers(1, 25)))) for _ in range(67)]
+    labels = rng.integers(0, 3, len(texts)).astype(np.int64)
+    save_words(fit_words(LabelledSentences(tuple(texts), labels, 0, "")), tmp_path / "words")
+    model = WordSentiment(tmp_path / "words")
+    whole = model.probabilities(texts)
+    assert np.ptp(whole[:, 0]) > 0.2, "the texts differ"
+    for size in (1, 3, 8):
+        parts = [model.probabilities(texts[k : k + size]) for k in range(0, len(texts), size)]
+        assert np.concatenate(parts).tobytes() == whole.tobytes(), size
+    order = rng.permutation(len(texts))
+    shuffled = model.probabilities([texts[k] for k in order])
+    assert shuffled.tobytes() == np.ascontiguousarray(whole[order]).tobytes()
+    beside = model.score(["x" * 5_000, texts[0], ""])
+    assert beside[1] == model.score(texts[:1])[0]
