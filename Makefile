@@ -17,7 +17,7 @@ WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 _root = $(if $(ROOT),--root $(ROOT))
-_workers = $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadgroup)
+_workers = $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadscope)
 _index = $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .PHONY: help setup setup-dev run up test test-real test-all check fmt lint type arch golden bench defs lock clean
