@@ -1,4 +1,6 @@
-"""Exact numbers: decimal text and scaled integers to price units and lots, without a float on the way.
+"""Exact numbers in compiled code: decimal text and scaled integers to price units and lots, without a float on the way.
+
+What a step is, and how Python reads one number on it, is said in ``marketdata.codecs.decimals``; here columns are read.
 
 A grid is ``(num, den, digits)`` with which ``units = value * num / den``; ``digits`` is d where the step is 10**-d, else -1:
 most grids are powers of ten, and then no division is needed. A value that does not come out whole is off the grid and is
@@ -6,7 +8,6 @@ refused, never rounded.
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
 from fractions import Fraction
 from typing import Final, NamedTuple
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from marketdata.codecs.decimals import MAX_DIGITS, step_of
 from marketdata.instruments import Instrument
 
 EXACT: Final = 0
@@ -25,7 +27,7 @@ TOO_LARGE: Final = 3
 PROBLEMS: Final = {NOT_A_NUMBER: "is not a number", OFF_GRID: "is off the grid", TOO_LARGE: "is too large"}
 
 MAX_INT: Final = 2**63 - 1
-MAX_POWER: Final = 18
+MAX_POWER: Final = MAX_DIGITS
 
 Bytes = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
@@ -52,21 +54,20 @@ class Grids(NamedTuple):
 
 
 def grid_of(step: float, scale: int = 1) -> tuple[int, int, int]:
-    """Return the grid of a step, taken as the decimal number that it prints as (0.1 is a tenth).
+    """Return the grid of a step, which stands for the decimal number that :func:`~marketdata.codecs.decimals.step_of` says.
 
     ``scale`` is how many of the text's units make one (10,000 where prices are in 1/10,000 of a dollar).
 
     Raises
     ------
     ValueError
-        If the step is not positive, or needs more than 18 digits.
+        If the step is not positive, or has more than 18 digits.
     """
-    ratio = Fraction(Decimal(repr(step))) * scale
-    if ratio <= 0:
-        raise ValueError(f"a grid step must be positive, not {step}")
+    exact = step_of(step)
+    ratio = Fraction(exact.units, 10**exact.places) * scale
     num, den = ratio.denominator, ratio.numerator
-    if max(num, den) > 10**MAX_POWER:
-        raise ValueError(f"a grid step of {step} needs more than {MAX_POWER} digits")
+    if max(num, den) > 10**MAX_DIGITS:
+        raise ValueError(f"a grid's step has at most {MAX_DIGITS} digits, not {step} by {scale}")
     digits = len(str(num)) - 1
     return num, den, digits if den == 1 and num == 10**digits else -1
 

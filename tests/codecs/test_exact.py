@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from marketdata.codecs.decimals import MAX_DIGITS, OffGrid, step_of, to_units
 from marketdata.codecs.exact import (
     EXACT,
     MAX_INT,
@@ -79,10 +80,26 @@ def test_too_large_is_refused_and_never_wraps() -> None:
     assert text_units("92233720368547759", 0.01) == (0, TOO_LARGE)
     assert text_units("1e30", 1.0) == (0, TOO_LARGE)
     assert text_units("0e999", 1.0) == (0, EXACT)
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match="must be a positive number, not 0"):
         grid_of(0.0)
-    with pytest.raises(ValueError, match="more than 18 digits"):
+    with pytest.raises(ValueError, match="at most 18 digits"):
         grid_of(1e-19)
+    with pytest.raises(ValueError, match=r"at most 18 digits, not 1e\+17 by 10000"):
+        grid_of(1e17, 10_000)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    step=st.sampled_from(STEPS), text=st.from_regex(r"(0|[1-9][0-9]{0,9})(\.[0-9]{1,10})?(e-?[0-9])?", fullmatch=True)
+)
+def test_columns_and_single_numbers_are_read_alike(step: float, text: str) -> None:
+    units, outcome = text_units(text, step)
+    try:
+        wanted = to_units(text, step_of(step))
+    except OffGrid:
+        assert outcome in (OFF_GRID, TOO_LARGE) or units * step_of(step).units >= 10**MAX_DIGITS
+        return
+    assert (units, outcome) == (wanted, EXACT)
 
 
 @settings(max_examples=300, deadline=None)
