@@ -44,8 +44,16 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet -r requirements-dev.lock
 	@touch $@
 
-setup: $(VENV)/.run  ## build the environment in .venv from the lock file
-setup-dev: $(VENV)/.dev  ## the same with the tools for tests and checks
+# Kernels are compiled for this machine when the environment is built, and again when one has changed.
+KERNELS = $(shell grep -rl numba --include=*.py marketdata features models trading backtests serving)
+
+$(VENV)/.warm: $(VENV)/.run $(KERNELS)
+	@echo "compiling kernels for this machine (about a minute, once)"
+	@$(BIN)/flowsense warm
+	@touch $@
+
+setup: $(VENV)/.warm  ## build the environment in .venv from the lock file, compile the kernels
+setup-dev: $(VENV)/.dev $(VENV)/.warm  ## the same with the tools for tests and checks
 
 run: setup  ## simulate a market, run the nights on it, decide, trade the next session on paper, report
 	@$(BIN)/flowsense $(_root) run --source $(SOURCE) $(if $(DATA),--data $(DATA)) $(if $(SIGNAL),--signal $(SIGNAL)) $(ARGS)

@@ -1,4 +1,4 @@
-"""Commands that keep house: ``doctor``, ``bench``, ``new``, ``gc``, ``backup``, ``restore``."""
+"""Commands that keep house: ``doctor``, ``warm``, ``bench``, ``new``, ``gc``, ``backup``, ``restore``."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,7 @@ from orchestration.cli.roots import chosen
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to the command line."""
     app.command("doctor")(doctor)
+    app.command("warm")(warm)
     app.command("bench")(bench)
     app.command("new")(new)
     app.command("gc")(gc)
@@ -32,6 +33,16 @@ def doctor(context: typer.Context) -> None:
         out.print(f"{'ok  ' if finding.good else 'FAIL'} {finding.name:<14} {finding.found}", markup=False)
     if not all(finding.good for finding in findings):
         raise typer.Exit(1)
+
+
+def warm(
+    processes: Annotated[int, typer.Option(min=1, help="Processes that compile side by side.")] = 2,
+) -> None:
+    """Compile the kernels of the night once on this machine, so that no first run has to wait for them."""
+    from orchestration.warming import warm_all
+
+    for name, seconds in warm_all(processes):
+        out.print(f"{name:<24} {seconds:6.1f} s", markup=False)
 
 
 def bench(
