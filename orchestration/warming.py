@@ -68,9 +68,10 @@ def warm_codecs(root: DataRoot) -> None:
 
     settings = root.settings()
     instruments = {item.symbol: item for item in settings.instruments}
+    now_ns = settings.market_calendar().first_sessions(settings.start_date, 1)[0].open_ns
     for build in (*VENUES.values(), *PROTOCOLS.values()):
         codec = build(instruments, QUARANTINE)
-        codec.step(codec.init(), frame_batch([(0, b"{}")]))  # set aside, but read
+        codec.step(codec.init(), frame_batch([(now_ns, b"{}")]))  # set aside, but read
 
 
 FEW_EVENTS: Final = 500
