@@ -346,7 +346,10 @@ def as_markdown(table: pl.DataFrame) -> str:
 
 
 def main() -> None:
-    """Run the full test on the default market and print its table: ``python -m backtests.venue_truth [sessions]``."""
+    """Run the test and print its table: ``python -m backtests.venue_truth [SESSIONS [VISITOR LOTS MODEL]]``.
+
+    Without a visitor, an order's size and a queue model: all of them.
+    """
     import sys
 
     from marketdata.presets import preset
@@ -355,7 +358,11 @@ def main() -> None:
     settings = preset("simulated", None, sessions=sessions)
     days = settings.market_calendar().first_sessions(settings.start_date, sessions)
     say = lambda stage, done, total: print(f"{stage}: {done}/{total}", file=sys.stderr, flush=True)  # noqa: E731  a script
-    print(as_markdown(measure_venue_truth(settings, days, progress=say).table))
+    only: dict[str, Any] = {}
+    if len(sys.argv) > 2:
+        visitor, lots, model = sys.argv[2:5]
+        only = {"visitors": (visitor,), "lots": (int(lots),), "models": (model,)}
+    print(as_markdown(measure_venue_truth(settings, days, progress=say, **only).table))
 
 
 if __name__ == "__main__":
