@@ -334,7 +334,9 @@ def _first_fault(error: ValidationError) -> str:
     """Return the first wrong field and what is wrong with it."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
-    told = first["msg"].removeprefix("Value error, ")
+    told = (
+        "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+    )
     return f"{field}: {told}" if field else told
 
 

@@ -83,14 +83,14 @@ def arbitrage(
 
 
 def _print(title: str, keys: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    """Print one column a direction or age: names of legs are long, and there are more figures than directions."""
     table = Table(title=title)
-    for key in keys:
-        table.add_column(key)
-    for label, _ in COLUMNS.values():
-        table.add_column(label, justify="right")
+    table.add_column("")
     for row in rows:
-        heads = [f"{row[key]:g} ms" if key == "stale_ms" else str(row[key]) for key in keys]
-        table.add_row(*heads, *(form.format(row[name]) for name, (_, form) in COLUMNS.items()))
+        heads = (f"{row[key]:g} ms" if key == "stale_ms" else f"{key} {row[key]}" for key in keys)
+        table.add_column("\n".join(heads), justify="right", overflow="fold")
+    for name, (label, form) in COLUMNS.items():
+        table.add_row(label, *(form.format(row[name]) for row in rows))
     out.print(table)
 
 

@@ -187,7 +187,7 @@ def paths(
         return
     names = ("net_pnl", "sharpe", "max_drawdown", "round_trips", "mcc", "log_loss")
     table = Table(
-        title=f"{made['model']}: {len(made['paths'])} paths of {made['splits']} fits over {len(made['days'])} days"
+        title=f"{made['model']}: {_count(len(made['paths']), 'path')} of {made['splits']} fits over {len(made['days'])} days"
     )
     table.add_column("path")
     for name in names:
@@ -232,3 +232,7 @@ def _number(value: float | None) -> str:
     if isinstance(value, int) or float(value).is_integer():
         return f"{value:,.0f}"
     return f"{value:,.2f}" if abs(value) >= 100 else f"{value:.4g}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

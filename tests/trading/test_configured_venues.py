@@ -120,7 +120,7 @@ def test_recorded_triples_come_from_a_file_as_they_were_or_as_a_distribution(tmp
 @pytest.mark.parametrize(
     ("venues", "said"),
     [
-        ({"SIM": {"taxes": 1}}, "venues.SIM.taxes: Extra inputs"),
+        ({"SIM": {"taxes": 1}}, "venues.SIM.taxes: there is no such setting"),
         ({"NYSE": {}}, "venues.NYSE: no instrument trades there; there are SIM"),
         ({"SIM": {"fees": {"tiers": []}}}, "venues.SIM.fees.tiers"),
         ({"SIM": {"fees": {"tiers": [{"from_volume": 1, "maker_ppm": 0, "taker_ppm": 0}]}}}, "start at from_volume 0"),
@@ -214,7 +214,7 @@ def test_a_setting_is_changed_for_one_command_and_validated_like_the_file() -> N
     assert (made.venues["SIM"].on_halt, made.risk.max_order_lots, made.queue_model) == ("cancel", 2, "log")
     assert made.model_copy(update={"venues": PLAIN.venues, "risk": PLAIN.risk, "queue_model": "risk_averse"}) == PLAIN
     for text, said in (
-        ("risk.max_orders=2", "--with risk.max_orders=2: risk.max_orders: Extra inputs"),
+        ("risk.max_orders=2", "--with risk.max_orders=2: risk.max_orders: there is no such setting"),
         ("risk", "is not KEY=VALUE"),
         ("label.horizon_ns=1", "only venues, risk"),
         ("risk.max_order_lots=many", "max_order_lots"),
