@@ -11,6 +11,9 @@ inlined: Final = njit(cache=True, forceinline=True, no_cpython_wrapper=True, no_
 """Decorator of a kernel that only other kernels call: compiled into its callers, without an entry from Python (which would take
 longer to compile than the kernel itself)."""
 
+inner: Final = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""Decorator of a kernel that only other kernels call, too large or called too often to be compiled into each of them."""
+
 
 @intrinsic
 def lowest_bit(typing_context: Any, word: Any) -> Any:

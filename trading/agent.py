@@ -1,8 +1,9 @@
 """The agent: what it knows, what it decides, what it sends. It sees events only, and is the same in every mode.
 
 Best quotes it takes in within the scheduler's loop; its other steps are :func:`agent_answer`, :func:`agent_forecast`,
-:func:`agent_timer` and :func:`agent_control`; each may put commands on their way and write journal rows. It knows the book as
-of the last whole event group that it received, and its position as of the last answer that it received.
+:func:`agent_timer` and :func:`trading.agent_controls.agent_control`; each may put commands on their way and write journal
+rows. It knows the book as of the last whole event group that it received, and its position as of the last answer that it
+received.
 """
 
 from typing import Any, Final
@@ -10,30 +11,24 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from marketdata.bits import inlined
-from trading import controls as _controls
+from marketdata.bits import inlined, inner
 from trading.changing import reserved_lots
 from trading.journal import (
     ACKNOWLEDGED,
     CANCEL_REJECTED,
     CANCELLED_ROW,
-    CONTROL,
     FILL,
     FORECAST,
-    FUNDING_ROW,
     MARK,
     MARK_INSTRUMENT,
     MODIFIED_ROW,
     MODIFY_REJECTED,
-    R_REARMED,
-    R_RECOVERED,
     R_SILENT,
     REJECTED_ROW,
     RISK,
     SESSION,
 )
-from trading.ladder import rearm, set_peak
-from trading.ledger import MILLION, funding_paid, ledger_fill, remark
+from trading.ledger import ledger_fill, remark
 from trading.orders import (
     ACK,
     CANCEL_REFUSED,
@@ -51,42 +46,28 @@ from trading.orders import (
 )
 from trading.outbox import note, own_orders_changed
 from trading.sending import (
-    FLATTEN_ASKED,
     FLATTEN_ENDING,
-    FLATTEN_HALT,
-    FLATTEN_KILL,
-    FLATTEN_PAUSE,
     want_cancel,
 )
 from trading.state import (
     G_ENDING,
-    G_EQUITY,
     G_FLATTEN,
     G_HEARD_NS,
     G_ILLEGAL,
     G_INTENTS,
-    G_KILLED,
     G_LADDER,
     G_LIVE,
     G_NEXT_MARK,
     G_NEXT_TIMER,
     G_OPEN_BETS,
-    G_OPEN_EQUITY,
-    G_PAUSED,
-    G_PEAK,
     G_SEQUENCE,
     G_SILENT,
-    I_ANOMALY_PPM,
     I_BUY_WORKING,
     I_CASH,
     I_EQUITY,
     I_FEES,
     I_FORECAST_NS,
-    I_FUNDING,
     I_IS_OPEN,
-    I_MARK_ASK,
-    I_MARK_BID,
-    I_MAX_POSITION,
     I_OFI,
     I_OWN_ASK,
     I_OWN_ASK_ID,
@@ -94,7 +75,6 @@ from trading.state import (
     I_OWN_BID_ID,
     I_POSITION,
     I_SELL_WORKING,
-    I_SIZE_PPM,
     I_TIMER,
     I_TOP_CHANGES,
     I_TOP_DEPTH,
@@ -147,12 +127,6 @@ from trading.strategies.interface import (
 )
 from trading.top_flow import show_top
 
-_KILL, _PAUSE, _RESUME = _controls.KILL, _controls.PAUSE, _controls.RESUME
-_REARM, _LIMIT, _FLATTEN = _controls.REARM, _controls.POSITION_LIMIT, _controls.FLATTEN
-_SIZE, _ANOMALY = _controls.SIZE_SCALE, _controls.ANOMALY
-_HEARTBEAT, _DEPOSIT = _controls.HEARTBEAT, _controls.DEPOSIT
-_FUNDING = _controls.FUNDING
-
 _i: Final = np.int64
 """Makes a constant an ordinary int64 argument: numba would compile a function anew for each literal."""
 
@@ -181,7 +155,7 @@ def prepare_view(agent: AgentState, parameters: EngineParameters, view: Int64) -
         show_top(agent.inst[slot], view[slot])
 
 
-@njit(cache=True)
+@inner
 def look(agent: AgentState, slot: int, view: Int64) -> None:
     """Write what changes only with a journal row into the view; the scheduler writes the best quotes every time."""
     inst = agent.inst
@@ -213,7 +187,7 @@ def after_wake(agent: AgentState, slot: int, now: int, rows: int, view: Int64) -
         agent.g[G_NEXT_TIMER] = min(agent.g[G_NEXT_TIMER], agent.inst[slot, I_TIMER])
 
 
-@njit(cache=True)
+@inner
 def agent_answer(
     agent: AgentState, parameters: EngineParameters, fee: Any, out: Records, now: int, responses: Records, i: int
 ) -> bool:
@@ -306,7 +280,7 @@ def agent_answer(
     return kind == FILL
 
 
-@njit(cache=True)
+@inner
 def agent_forecast(
     agent: AgentState, parameters: EngineParameters, out: Records, now: int, slot: int, forecasts: Records, i: int
 ) -> int:
@@ -329,7 +303,7 @@ def agent_forecast(
     return k
 
 
-@njit(cache=True)
+@inner
 def agent_timer(agent: AgentState, parameters: EngineParameters, out: Records, now: int) -> tuple[int, int]:
     """Do the one thing whose time has come: return which timer it was, and of which instrument.
 
@@ -377,7 +351,7 @@ def agent_timer(agent: AgentState, parameters: EngineParameters, out: Records, n
     return which, slot
 
 
-@njit(cache=True)
+@inner
 def _mark(agent: AgentState, parameters: EngineParameters, out: Records, now: int) -> None:
     cash, fees = 0, 0
     for slot in range(len(agent.inst)):
@@ -392,68 +366,3 @@ def _mark(agent: AgentState, parameters: EngineParameters, out: Records, now: in
     out[k].cash_nanos = cash
     out[k].fee_nanos = fees
     out[k].state = agent.g[G_LADDER]
-
-
-@njit(cache=True)
-def agent_control(
-    agent: AgentState, parameters: EngineParameters, out: Records, now: int, controls: Records, i: int
-) -> None:
-    """Obey a control and journal it."""
-    g = agent.g
-    said = controls[i]
-    kind, value, slot = _i(said.kind), said.value, -1
-    if said.instrument_id >= 0 and said.instrument_id < len(parameters.slot_of):
-        slot = parameters.slot_of[said.instrument_id]
-    k = note(agent, parameters, out, _i(CONTROL), now, slot, kind)
-    out[k].order_id = said.control_id
-    out[k].size_lots = value
-    if kind in (_KILL, _PAUSE):
-        g[G_KILLED if kind == _KILL else G_PAUSED] = 1
-        for s in range(len(agent.inst)):
-            want_cancel(agent, s)
-        if value != 0:
-            g[G_FLATTEN] |= FLATTEN_KILL if kind == _KILL else FLATTEN_PAUSE
-    elif kind == _RESUME:
-        g[G_PAUSED] = 0
-        g[G_FLATTEN] &= ~FLATTEN_PAUSE
-    elif kind == _REARM:
-        before = g[G_LADDER]
-        rearm(g, parameters.ints)
-        g[G_FLATTEN] &= ~(FLATTEN_HALT | FLATTEN_KILL)
-        k = note(agent, parameters, out, _i(RISK), now, _i(-1), _i(R_REARMED))
-        out[k].flag = before
-    elif kind == _LIMIT:
-        for s in range(len(agent.inst)):
-            if s == slot or said.instrument_id < 0:
-                agent.inst[s, I_MAX_POSITION] = value
-    elif kind == _FLATTEN:
-        g[G_FLATTEN] |= FLATTEN_ASKED
-    elif kind in (_SIZE, _ANOMALY):
-        column = I_SIZE_PPM if kind == _SIZE else I_ANOMALY_PPM
-        for s in range(len(agent.inst)):
-            if s == slot or said.instrument_id < 0:
-                agent.inst[s, column] = min(max(value, 0), MILLION) if kind == _SIZE else value
-    elif kind == _HEARTBEAT:
-        g[G_HEARD_NS] = now
-        if g[G_SILENT] != 0:
-            g[G_SILENT] = 0
-            note(agent, parameters, out, _i(RISK), now, _i(-1), _i(R_RECOVERED))
-        if parameters.ints[P_DEAD_MAN_NS] > 0:
-            g[G_NEXT_TIMER] = min(g[G_NEXT_TIMER], now + parameters.ints[P_DEAD_MAN_NS])
-    elif kind == _FUNDING:
-        for s in range(len(agent.inst)):
-            if (slot < 0 or s == slot) and agent.inst[s, I_POSITION] != 0:
-                unit = parameters.inst[s, K_UNIT_NANOS]
-                mark = (agent.inst[s, I_MARK_BID] + agent.inst[s, I_MARK_ASK]) // 2
-                paid = funding_paid(agent.inst[s, I_POSITION], mark, unit, value)
-                agent.inst[s, I_CASH] -= paid
-                agent.inst[s, I_FUNDING] += paid
-                remark(g, agent.inst[s], unit)
-                k = note(agent, parameters, out, _i(FUNDING_ROW), now, s, _i(0))
-                out[k].fee_nanos = paid
-                out[k].price_units = mark
-                out[k].size_lots = value
-    elif kind == _DEPOSIT:
-        g[G_EQUITY] += value
-        g[G_OPEN_EQUITY] += value
-        set_peak(g, parameters.ints, g[G_PEAK] + value)

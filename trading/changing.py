@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numba import njit
 
+from marketdata.bits import inner
 from trading.journal import MODIFY, RISK_REJECT
 from trading.orders import ACT_MODIFY, FREE, may_rest
 from trading.outbox import note, own_orders_changed, send_command
@@ -28,7 +29,7 @@ def reserved_lots(orders: Records, j: int) -> int:
     return max(order.leaves_lots, order.asked_lots - (order.size_lots - order.leaves_lots))
 
 
-@njit(cache=True)
+@inner
 def change_order(
     agent: AgentState, parameters: EngineParameters, out: Records, now: int, j: int, price: int, size: int
 ) -> None:

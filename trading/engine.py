@@ -21,9 +21,10 @@ from trading.controls import CONTROL_DTYPE, REARM, ControlArray
 from trading.hooks import decide_nothing
 from trading.journal import JOURNAL_DTYPE, Journal
 from trading.ledger import MILLION, to_nanos
+from trading.loop_state import RUN_DONE, RUN_NEED_GROW, RUN_WAKE_PYTHON
 from trading.risk import set_peak
 from trading.room import allocate_state, copy_state, grow
-from trading.scheduler import ANSWERED, RUN_DONE, RUN_NEED_GROW, RUN_WAKE_PYTHON, run_kernel
+from trading.scheduler import ANSWERED, run_kernel
 from trading.state import (
     G_EQUITY,
     G_HEARD_NS,

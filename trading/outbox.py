@@ -1,7 +1,6 @@
 """What every part of the agent writes to: the journal, the ring of commands, and what a strategy sees of its own orders."""
 
-from numba import njit
-
+from marketdata.bits import inner
 from trading.latency import latency_ns
 from trading.orders import FREE
 from trading.state import (
@@ -33,7 +32,7 @@ from trading.state import (
 )
 
 
-@njit(cache=True)
+@inner
 def note(
     agent: AgentState, parameters: EngineParameters, out: Records, kind: int, now: int, slot: int, reason: int
 ) -> int:
@@ -78,7 +77,7 @@ def note(
     return k
 
 
-@njit(cache=True)
+@inner
 def own_orders_changed(agent: AgentState, slot: int) -> None:
     """Bring what a strategy sees of its own orders up to date after one of them changed."""
     inst = agent.inst[slot]
@@ -98,7 +97,7 @@ def own_orders_changed(agent: AgentState, slot: int) -> None:
     inst[I_IS_OPEN] = is_open
 
 
-@njit(cache=True)
+@inner
 def send_command(
     agent: AgentState,
     parameters: EngineParameters,

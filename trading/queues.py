@@ -16,8 +16,8 @@ These *ghosts* go when something behind trades.
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
+from marketdata.bits import inner
 from marketdata.book import book_level_size
 from marketdata.events import ADD, BID, DELETE, EXECUTE, HIDDEN, REDUCE, TRADE
 from trading.order_ids import forget_id, place_of
@@ -34,7 +34,7 @@ from trading.venue_table import fill_resting, venue_book
 _i: Final = np.int64
 
 
-@njit(cache=True)
+@inner
 def forget_ids(venue: VenueState, slot: int) -> None:
     """Forget every id of an instrument: nothing of ours rests there, or the book is being rebuilt."""
     if venue.inst[slot, J_IDS] > 0:
@@ -42,20 +42,20 @@ def forget_ids(venue: VenueState, slot: int) -> None:
         venue.inst[slot, J_IDS] = 0
 
 
-@njit(cache=True)
+@inner
 def next_stamp(venue: VenueState) -> int:
     """Return the stamp of something that arrives now."""
     venue.g[N_STAMP] += 1
     return venue.g[N_STAMP]
 
 
-@njit(cache=True)
+@inner
 def ids_are_full(venue: VenueState, slot: int) -> bool:
     """Whether the table of ids must grow before another row is applied."""
     return 2 * (venue.inst[slot, J_IDS] + 1) > venue.ids.shape[1]
 
 
-@njit(cache=True)
+@inner
 def next_in_line(venue: VenueState, slot: int, side: int, after_price: int, after_id: int) -> int:
     """Return the resting order that follows (price, id) in price-time priority, -1 when there is none.
 
@@ -78,7 +78,7 @@ def next_in_line(venue: VenueState, slot: int, side: int, after_price: int, afte
     return best
 
 
-@njit(cache=True)
+@inner
 def executed(
     venue: VenueState,
     parameters: EngineParameters,
@@ -128,7 +128,7 @@ def executed(
             fill_resting(venue, parameters, now, k, mine)
 
 
-@njit(cache=True)
+@inner
 def requeue(venue: VenueState, parameters: EngineParameters, queue: Any, slot: int, side: int, executed: int) -> None:
     """Bring the queues ahead of our orders of one side up to date with their levels; ``executed`` lots left by execution."""
     book = venue_book(venue, slot)
@@ -157,7 +157,7 @@ def requeue(venue: VenueState, parameters: EngineParameters, queue: Any, slot: i
         order.level_lots = shown
 
 
-@njit(cache=True)
+@inner
 def requeue_by_id(venue: VenueState, slot: int, action: int, side: int, price: int, lots: int, order_id: int) -> None:
     """Bring the queues ahead of our orders of one side up to date with a row that names an order.
 

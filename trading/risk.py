@@ -17,6 +17,7 @@ from typing import Final
 
 from numba import njit
 
+from marketdata.bits import inner
 from marketdata.settings import RiskSettings
 from trading.journal import (
     R_ANOMALY,
@@ -157,7 +158,7 @@ def _crosses_own(orders: Records, slot: int, side: int, price: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@inner
 def _refusal(agent: AgentState, ints: Int64, slot: int, side: int, price: int, lots: int, now: int) -> int:
     """Return why an order must not be sent at any size, 0 if it may."""
     g, row = agent.g, agent.inst[slot]
@@ -218,7 +219,7 @@ def _largest_whose_share_fits(amount: int, ppm: int) -> int:
     return whole * MILLION + amount % ppm * MILLION // ppm
 
 
-@njit(cache=True)
+@inner
 def _room_for_value(agent: AgentState, parameters: EngineParameters, slot: int, side: int, most: int) -> int:
     """Return how many lots may still be sent so that the account's gross notional at its worst is at most ``most`` nanos.
 
@@ -237,7 +238,7 @@ def _room_for_value(agent: AgentState, parameters: EngineParameters, slot: int, 
     return 0 if opposite > left else max(left - mine, 0)
 
 
-@njit(cache=True)
+@inner
 def _fitted(
     agent: AgentState, parameters: EngineParameters, slot: int, side: int, lots: int, reason: int
 ) -> tuple[int, int]:
@@ -270,7 +271,7 @@ def _fitted(
     return lots, reason
 
 
-@njit(cache=True)
+@inner
 def check_order(
     agent: AgentState, parameters: EngineParameters, slot: int, side: int, price: int, lots: int, now: int
 ) -> tuple[int, int, bool]:

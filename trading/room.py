@@ -3,9 +3,8 @@
 import numpy as np
 
 from trading.order_ids import copy_ids
+from trading.records import AGENT_ORDER_DTYPE, COMMAND_DTYPE, RESPONSE_DTYPE, VENUE_ORDER_DTYPE
 from trading.state import (
-    AGENT_ORDER_DTYPE,
-    COMMAND_DTYPE,
     G_CMD_HEAD,
     G_CMD_TAIL,
     G_COUNT,
@@ -25,9 +24,7 @@ from trading.state import (
     N_IDLE,
     N_RSP_TAIL,
     NEVER,
-    RESPONSE_DTYPE,
     TAKEN_LEVELS,
-    VENUE_ORDER_DTYPE,
     AgentState,
     Books,
     EngineState,

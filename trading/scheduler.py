@@ -25,23 +25,23 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from marketdata.bits import borrowed, inlined
+from marketdata.bits import borrowed
 from marketdata.book import levels_apply
 from marketdata.events import BID, EXECUTE, F_LAST, HIDDEN, QUOTE, TRADE
-from trading.agent import (
-    CLOSED,
-    TIMER_CLOSE,
-    TIMER_STRATEGY,
-    after_wake,
-    agent_answer,
-    agent_control,
-    agent_forecast,
-    agent_timer,
-    look,
+from trading.agent import CLOSED, after_wake, look
+from trading.happenings import (
+    ANSWER,
+    COMMAND,
+    CONTROL,
+    DOWNTIME,
+    FORECAST,
+    NOTHING,
+    TIMER,
+    happens_at_venue,
+    happens_to_agent,
 )
-from trading.journal import R_IOC_REST
 from trading.ladder import ladder_may_move
-from trading.orders import ACT_CANCEL, ACT_MODIFY, REFUSED
+from trading.loop_state import RUN_DONE, RUN_NEED_GROW, RUN_WAKE_PYTHON, lacking_room, lend_parameters, lend_state
 from trading.queues import ids_are_full
 from trading.sending import carry_out, go_on_flattening, watch_risk, watch_stop
 from trading.state import (
@@ -53,10 +53,8 @@ from trading.state import (
     G_GROW,
     G_INTENTS,
     G_LATE_ROWS,
-    G_LIVE,
     G_NEXT_TIMER,
     G_NOW,
-    G_OUT,
     G_RSP_HEAD,
     G_SEQUENCE,
     G_STOPS,
@@ -64,10 +62,7 @@ from trading.state import (
     G_WAKE_SLOT,
     G_WAKE_WHY,
     G_WAKING,
-    GROW_COMMANDS,
     GROW_IDS,
-    GROW_ORDERS,
-    GROW_RESPONSES,
     I_ASK,
     I_ASK_LOTS,
     I_BID,
@@ -79,7 +74,6 @@ from trading.state import (
     I_POSITION,
     I_TAPE_LOTS,
     I_TAPE_SEEN,
-    INTENT_ROWS,
     J_RESTING,
     J_TAKEN,
     K_TRADED,
@@ -87,7 +81,6 @@ from trading.state import (
     N_APART,
     N_IDLE,
     N_NEXT_DOWN,
-    N_RSP_HEAD,
     N_RSP_TAIL,
     NEVER,
     P_PYTHON,
@@ -96,40 +89,15 @@ from trading.state import (
     P_TRACK_TOP,
     P_TRAIL_PPM,
     P_WAKE_MASK,
-    TAKEN_LEVELS,
-    AgentState,
-    Books,
     EngineParameters,
     EngineState,
     Int64,
     Records,
-    VenueState,
 )
-from trading.strategies import (
-    V_ASK,
-    V_ASK_LOTS,
-    V_BID,
-    V_BID_LOTS,
-    V_COUNT,
-    V_OUTCOME,
-    V_TAPE_LOTS,
-    V_TIMER_NS,
-    WAKE_EVENT,
-    WAKE_FORECAST,
-    WAKE_RESPONSE,
-    WAKE_TIMER,
-    WAKE_TOP,
-    WAKE_TRADE,
-)
+from trading.strategies import V_ASK, V_ASK_LOTS, V_BID, V_BID_LOTS, V_COUNT, V_OUTCOME, V_TAPE_LOTS, V_TIMER_NS
+from trading.strategies.interface import WAKE_EVENT, WAKE_TOP, WAKE_TRADE
 from trading.top_flow import track_top
-from trading.venue import venue_close, venue_down, venue_order
-from trading.venue_changes import venue_cancel, venue_modify
 from trading.venue_step import make_books, rest_if_idle, rows_until, venue_row
-
-RUN_DONE: Final = 0
-RUN_OUT_FULL: Final = 1
-RUN_NEED_GROW: Final = 2
-RUN_WAKE_PYTHON: Final = 3
 
 ASKED: Final = 1
 ANSWERED: Final = 2
@@ -141,81 +109,6 @@ C_CONTROL: Final = 2
 C_FORECAST: Final = 3
 C_PREFIX: Final = 4
 """Rows at the front that the venue has taken, where ``venue_order_of`` counts the others."""
-
-NOTHING: Final = -1
-DOWNTIME: Final = 1
-COMMAND: Final = 2
-ANSWER: Final = 4
-CONTROL: Final = 5
-FORECAST: Final = 6
-TIMER: Final = 7
-"""Classes, market rows left out: what happens first at one and the same nanosecond."""
-
-
-@njit(cache=True)
-def _room(state: EngineState, out_rows: int) -> int:
-    """Return a status other than DONE when the next thing that happens might not find room."""
-    g = state.agent.g
-    instruments, orders = len(state.agent.inst), len(state.agent.orders)
-    sends = INTENT_ROWS + 2 * instruments
-    if g[G_OUT] + 2 * orders + 2 * sends + 64 > out_rows:
-        return RUN_OUT_FULL
-    if g[G_LIVE] + sends > orders:
-        g[G_GROW] = GROW_ORDERS
-        return RUN_NEED_GROW
-    if g[G_CMD_TAIL] - g[G_CMD_HEAD] + orders + sends > len(state.agent.commands):
-        g[G_GROW] = GROW_COMMANDS
-        return RUN_NEED_GROW
-    if state.venue.g[N_RSP_TAIL] - g[G_RSP_HEAD] + 2 * TAKEN_LEVELS + 2 * orders > len(state.venue.responses):
-        g[G_GROW] = GROW_RESPONSES
-        return RUN_NEED_GROW
-    return RUN_DONE
-
-
-@inlined
-def _lend(state: EngineState) -> EngineState:
-    """Return the state over the same memory, without owners: nothing in the loop counts references."""
-    a, b, v = state.agent, state.books, state.venue
-    return EngineState(
-        AgentState(
-            borrowed(a.g),
-            borrowed(a.inst),
-            borrowed(a.memory),
-            borrowed(a.forecast),
-            borrowed(a.orders),
-            borrowed(a.commands),
-            borrowed(a.rate),
-            borrowed(a.intents),
-        ),
-        Books(borrowed(b.price), borrowed(b.size), borrowed(b.counts), borrowed(b.counters)),
-        VenueState(
-            borrowed(v.g),
-            borrowed(v.inst),
-            borrowed(v.resting),
-            borrowed(v.responses),
-            borrowed(v.taken),
-            borrowed(v.ids),
-            borrowed(v.price),
-            borrowed(v.size),
-            borrowed(v.counts),
-            borrowed(v.counters),
-        ),
-    )
-
-
-@inlined
-def _lend_parameters(parameters: EngineParameters) -> EngineParameters:
-    return EngineParameters(
-        borrowed(parameters.ints),
-        borrowed(parameters.inst),
-        borrowed(parameters.slot_of),
-        borrowed(parameters.queue),
-        borrowed(parameters.strategy_ints),
-        borrowed(parameters.strategy_floats),
-        borrowed(parameters.legs),
-        borrowed(parameters.latency),
-        borrowed(parameters.downtime),
-    )
 
 
 @njit(cache=True)
@@ -252,7 +145,7 @@ def run_kernel(
     view : int64 array, shape (I, V_COUNT + 1)
         What strategies read; :func:`trading.agent.prepare_view` has written what never changes.
     """
-    state, parameters = _lend(state), _lend_parameters(parameters)
+    state, parameters = lend_state(state), lend_parameters(parameters)
     market, out, view = borrowed(market), borrowed(out), borrowed(view)
     forecasts, controls, venue_order_of = borrowed(forecasts), borrowed(controls), borrowed(venue_order_of)
     agent, books, venue = state.agent, state.books, state.venue
@@ -297,15 +190,14 @@ def run_kernel(
         v += 1
     other, due = NOTHING, limit
     venue_until, agent_until = limit, limit
-    busy: Any = np.int64(-1)
-    timer = np.int64(-1)
+    changed = True
     while True:
-        written = g[G_OUT] + g[G_CMD_TAIL] + venue_g[N_RSP_TAIL]
-        if written != busy or g[G_NEXT_TIMER] != timer:
-            status = _room(state, len(out))
+        if changed:
+            status = lacking_room(state, len(out))
             if status != RUN_DONE:
                 break
-            busy, timer = written, g[G_NEXT_TIMER]
+            changed = False
+            timer = g[G_NEXT_TIMER]
             due, other = limit, NOTHING
             if venue_g[N_NEXT_DOWN] < due:
                 due = venue_g[N_NEXT_DOWN]
@@ -356,10 +248,8 @@ def run_kernel(
             if slot < 0 or fixed[slot, K_TRADED] == 0:
                 continue
             action, side, price, size = np.int64(event.action), np.int64(event.side), event.price_units, event.size_lots
-            if (
-                action == QUOTE
-                and venue_inst[slot, J_RESTING] + venue_inst[slot, J_TAKEN] + venue_inst[slot, J_TAKEN + 1] == 0
-            ):
+            watched = venue_inst[slot, J_RESTING] + venue_inst[slot, J_TAKEN] + venue_inst[slot, J_TAKEN + 1]
+            if action == QUOTE and watched == 0:
                 s = 0 if side == BID else 1
                 venue_prices[slot, s, 0] = price
                 venue_sizes[slot, s, 0] = size
@@ -367,7 +257,14 @@ def run_kernel(
                 continue
             g[G_NOW] = now
             flags, named = np.int64(event.flags), event.order_id
+            answers = venue_g[N_RSP_TAIL]
             venue_row(venue, parameters, queue, now, slot, action, side, price, size, flags, named)
+            changed = venue_g[N_RSP_TAIL] != answers
+            if watched > 0:
+                watched = venue_inst[slot, J_RESTING] + venue_inst[slot, J_TAKEN] + venue_inst[slot, J_TAKEN + 1]
+                if watched == 0:
+                    rest_if_idle(venue)
+                    idle = venue_g[N_IDLE] != 0
             continue
         if to_agent <= agent_until:
             event = market[a]
@@ -435,7 +332,7 @@ def run_kernel(
         else:
             now = max(now, due)
             g[G_NOW] = now
-            busy = -1
+            changed = True
             if idle and other <= COMMAND:
                 v = rows_until(market, max(v, a), now)
                 make_books(venue, books, parameters, market, a, v)
@@ -443,56 +340,25 @@ def run_kernel(
             elif not idle and other > COMMAND:
                 rest_if_idle(venue)
                 idle = venue_g[N_IDLE] != 0
-            if other == COMMAND:
-                command = commands[g[G_CMD_HEAD] % len(commands)]
-                g[G_CMD_HEAD] += 1
-                order_id, number = command.order_id, np.int64(command.slot)
-                side, tif = np.int64(command.side), np.int64(command.tif)
-                price, size = command.price_units, command.size_lots
-                if command.act == ACT_CANCEL:
-                    venue_cancel(venue, parameters, now, order_id, number)
-                elif command.act == ACT_MODIFY:
-                    venue_modify(venue, parameters, now, order_id, number, tif, price, size)
-                else:
-                    venue_order(venue, parameters, now, order_id, number, side, tif, price, size)
+            if other <= COMMAND:
+                happens_at_venue(state, parameters, now, other)
                 continue
-            if other == DOWNTIME:
-                venue_down(venue, parameters, now)
-                continue
-            if other == ANSWER:
-                place = g[G_RSP_HEAD] % len(responses)
-                g[G_RSP_HEAD] += 1
-                venue_g[N_RSP_HEAD] = g[G_RSP_HEAD]
-                slot = np.int64(responses[place].slot)
-                in_vain = responses[place].answer == REFUSED or responses[place].reason == R_IOC_REST
-                risky = agent_answer(agent, parameters, fee, out, now, responses, place)
-                why = WAKE_RESPONSE
-            elif other == CONTROL:
-                agent_control(agent, parameters, out, now, controls, c)
-                c += 1
-            elif other == FORECAST:
-                number = np.int64(forecasts[f].instrument_id)
-                slot = slot_of[number] if 0 <= number < ids else -1
-                if slot >= 0 and fixed[slot, K_TRADED] != 0:
-                    forecast_row = agent_forecast(agent, parameters, out, now, slot, forecasts, f)
-                    why = WAKE_FORECAST
-                f += 1
-            else:
-                which, slot = agent_timer(agent, parameters, out, now)
-                if which == TIMER_CLOSE:
-                    venue_close(venue, parameters, now)
-                elif which == TIMER_STRATEGY:
-                    why = WAKE_TIMER
-                else:
-                    risky = True
+            slot, why, forecast_row, risky, in_vain = happens_to_agent(
+                state, parameters, fee, out, now, other, forecasts, f, controls, c
+            )
+            c += other == CONTROL
+            f += other == FORECAST
         if risky and ladder_may_move(g, parameters.ints):
             watch_risk(agent, parameters, out, now)
+            changed = True
         if stops and risky and slot >= 0:
             watch_stop(agent, parameters, out, now, slot)
+            changed = True
         if g[G_FLATTEN] + g[G_STOPS] != 0 and not in_vain and g[G_ENDING] != CLOSED:
             go_on_flattening(agent, parameters, slot)
         if g[G_INTENTS] > 0:
             carry_out(agent, parameters, out, now)
+            changed = True
         why &= mask
         if why == 0 or g[G_ENDING] == CLOSED:
             continue
@@ -512,6 +378,7 @@ def run_kernel(
         asked = decide(now, why, strategy_ints, strategy_floats, view[slot], forecast[slot], memory[slot], intents)
         if asked > 0 or view[slot, V_TIMER_NS] > 0:
             after_wake(agent, slot, now, asked, view)
+            changed = True
         if forecast_row >= 0:
             out[forecast_row].reason = view[slot, V_OUTCOME]
         if asked > 0:

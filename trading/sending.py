@@ -3,8 +3,8 @@
 from typing import Final
 
 import numpy as np
-from numba import njit
 
+from marketdata.bits import inner
 from trading.changing import change_order
 from trading.journal import (
     CANCEL,
@@ -76,7 +76,7 @@ FLATTEN_ASKED: Final = 16
 """Bits of ``G_FLATTEN``: why positions are being closed."""
 
 
-@njit(cache=True)
+@inner
 def collar_price(inst: Int64, parameters: EngineParameters, slot: int, side: int) -> int:
     """Return the price furthest through the touch that the collar allows, in whole ticks."""
     tick, collar = parameters.inst[slot, K_TICK], parameters.ints[P_COLLAR_PPM]
@@ -85,7 +85,7 @@ def collar_price(inst: Int64, parameters: EngineParameters, slot: int, side: int
     return -(-(inst[I_ASK] + share_ceil(inst[I_ASK], collar)) // tick) * tick
 
 
-@njit(cache=True)
+@inner
 def _submit(agent: AgentState, parameters: EngineParameters, out: Records, now: int, intent: Int64) -> None:
     """Pass an order through the risk gate, and send it or journal its refusal."""
     g, slot, side = agent.g, intent[O_SLOT], intent[O_SIDE]
@@ -131,7 +131,7 @@ def _submit(agent: AgentState, parameters: EngineParameters, out: Records, now: 
     own_orders_changed(agent, slot)
 
 
-@njit(cache=True)
+@inner
 def _cancel(agent: AgentState, parameters: EngineParameters, out: Records, now: int, j: int) -> None:
     """Ask for a live order to be cancelled."""
     order = agent.orders[j]
@@ -154,7 +154,7 @@ def _cancel(agent: AgentState, parameters: EngineParameters, out: Records, now: 
     own_orders_changed(agent, slot)
 
 
-@njit(cache=True)
+@inner
 def carry_out(agent: AgentState, parameters: EngineParameters, out: Records, now: int) -> None:
     """Send every order, change and cancel that was decided on, in order, each through the risk gate; a cancel is sent once."""
     for r in range(agent.g[G_INTENTS]):
@@ -175,7 +175,7 @@ def carry_out(agent: AgentState, parameters: EngineParameters, out: Records, now
     agent.g[G_INTENTS] = 0
 
 
-@njit(cache=True)
+@inner
 def want_cancel(agent: AgentState, slot: int) -> None:
     """Want every resting order of an instrument cancelled."""
     row = agent.intents[agent.g[G_INTENTS]]
@@ -185,7 +185,7 @@ def want_cancel(agent: AgentState, slot: int) -> None:
     agent.g[G_INTENTS] += 1
 
 
-@njit(cache=True)
+@inner
 def want_flat(agent: AgentState, parameters: EngineParameters, slot: int) -> None:
     """Want an instrument's position closed by IOC, once nothing else of it is live; asked again until it is flat."""
     inst = agent.inst[slot]
@@ -206,7 +206,7 @@ def want_flat(agent: AgentState, parameters: EngineParameters, slot: int) -> Non
     agent.g[G_INTENTS] += 1
 
 
-@njit(cache=True)
+@inner
 def watch_risk(agent: AgentState, parameters: EngineParameters, out: Records, now: int) -> None:
     """Bring the drawdown ladder up to date; HALTED cancels what rests and, by policy, begins to flatten."""
     g = agent.g
@@ -225,7 +225,7 @@ def watch_risk(agent: AgentState, parameters: EngineParameters, out: Records, no
                 want_cancel(agent, slot)
 
 
-@njit(cache=True)
+@inner
 def watch_stop(agent: AgentState, parameters: EngineParameters, out: Records, now: int, slot: int) -> None:
     """Begin to close a position whose stop is reached; once it is closed, keep new ones out for a while."""
     g, inst = agent.g, agent.inst[slot]
@@ -245,7 +245,7 @@ def watch_stop(agent: AgentState, parameters: EngineParameters, out: Records, no
         out[k].flag = g[G_LADDER]
 
 
-@njit(cache=True)
+@inner
 def go_on_flattening(agent: AgentState, parameters: EngineParameters, slot: int) -> None:
     """Want an instrument (-1: all) flat while ``G_FLATTEN`` or its stop says so; a close only asked for ends when all is."""
     g = agent.g

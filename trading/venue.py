@@ -34,8 +34,8 @@ self-matching of hidden orders, auctions, latency that depends on load, a venue 
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
+from marketdata.bits import inner
 from marketdata.book import book_apply, book_level_size
 from marketdata.events import ADD, BID, CLEAR, DELETE, EXECUTE, F_LAST, HIDDEN, QUOTE, REDUCE, STATUS, TRADE
 from trading.journal import (
@@ -84,7 +84,7 @@ _i: Final = np.int64
 """Makes a constant an ordinary int64 argument: numba would compile a function anew for each literal."""
 
 
-@njit(cache=True)
+@inner
 def walk(
     venue: VenueState,
     parameters: EngineParameters,
@@ -121,7 +121,7 @@ def walk(
     return leaves
 
 
-@njit(cache=True)
+@inner
 def venue_market(
     venue: VenueState,
     parameters: EngineParameters,
@@ -162,7 +162,7 @@ def venue_market(
         end_of_group(venue, parameters, now, slot)
 
 
-@njit(cache=True)
+@inner
 def end_of_group(venue: VenueState, parameters: EngineParameters, now: int, slot: int) -> None:
     """Look up unknown queues in the rebuilt book, and fill what the other side's quotes have reached."""
     book = venue_book(venue, slot)
@@ -196,7 +196,7 @@ def end_of_group(venue: VenueState, parameters: EngineParameters, now: int, slot
                 leave(venue, k)
 
 
-@njit(cache=True)
+@inner
 def would_cross(venue: VenueState, slot: int, side: int, price: int) -> bool:
     """Return whether an order at ``price`` would meet the other side's best quote."""
     book = venue_book(venue, slot)
@@ -205,7 +205,7 @@ def would_cross(venue: VenueState, slot: int, side: int, price: int) -> bool:
     return n > 0 and side * price >= side * book.price[other, n - 1]
 
 
-@njit(cache=True)
+@inner
 def _can_fill(venue: VenueState, slot: int, side: int, limit: int, lots: int) -> bool:
     """Return whether the visible book fills all of an order."""
     book = venue_book(venue, slot)
@@ -217,7 +217,7 @@ def _can_fill(venue: VenueState, slot: int, side: int, limit: int, lots: int) ->
     return lots <= 0
 
 
-@njit(cache=True)
+@inner
 def impact_units(parameters: EngineParameters, slot: int, price: int, lots: int) -> Any:
     """Return by how many price units an order of ``lots`` moves its own price, rounded up; 0 where impact is off."""
     ppm, daily = parameters.inst[slot, K_IMPACT_PPM], parameters.inst[slot, K_DAILY_LOTS]
@@ -226,7 +226,7 @@ def impact_units(parameters: EngineParameters, slot: int, price: int, lots: int)
     return _i(np.ceil(float(price) * float(ppm) * 1e-6 * np.sqrt(float(lots) / float(daily))))
 
 
-@njit(cache=True)
+@inner
 def refusal(
     venue: VenueState, parameters: EngineParameters, now: int, slot: int, side: int, tif: int, price: int
 ) -> int:
@@ -244,7 +244,7 @@ def refusal(
     return 0
 
 
-@njit(cache=True)
+@inner
 def join_queue(venue: VenueState, slot: int, k: int) -> None:
     """Put a resting order at the end of its level's visible queue."""
     order = venue.resting[k]
@@ -257,7 +257,7 @@ def join_queue(venue: VenueState, slot: int, k: int) -> None:
     order.stamp = next_stamp(venue)
 
 
-@njit(cache=True)
+@inner
 def venue_order(
     venue: VenueState,
     parameters: EngineParameters,
@@ -307,7 +307,7 @@ def venue_order(
     send_answer(venue, parameters, now, order_id, slot, _i(ACK), _i(0), price, _i(0), left, _i(0))
 
 
-@njit(cache=True)
+@inner
 def cancel_resting(venue: VenueState, parameters: EngineParameters, now: int, slot: int, reason: int) -> None:
     """End every resting order of an instrument, -1: of all."""
     for k in range(len(venue.resting)):
@@ -318,7 +318,7 @@ def cancel_resting(venue: VenueState, parameters: EngineParameters, now: int, sl
             leave(venue, k)
 
 
-@njit(cache=True)
+@inner
 def venue_down(venue: VenueState, parameters: EngineParameters, now: int) -> None:
     """Begin the next downtime window: everything sent is refused until its end; resting orders end by policy."""
     row = parameters.downtime[venue.g[N_DOWN]]
@@ -330,7 +330,7 @@ def venue_down(venue: VenueState, parameters: EngineParameters, now: int) -> Non
         cancel_resting(venue, parameters, now, row[2], _i(R_VENUE_DOWN))
 
 
-@njit(cache=True)
+@inner
 def venue_close(venue: VenueState, parameters: EngineParameters, now: int) -> None:
     """Close the session: every resting order ends."""
     venue.g[N_CLOSED] = 1

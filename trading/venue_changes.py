@@ -3,8 +3,8 @@
 from typing import Final
 
 import numpy as np
-from numba import njit
 
+from marketdata.bits import inner
 from marketdata.events import BID
 from trading.journal import R_ASKED, R_UNKNOWN_ORDER, R_VENUE_DOWN
 from trading.orders import CANCEL_REFUSED, DONE, MODIFIED, MODIFY_REFUSED, POST_ONLY_SLIDE
@@ -16,7 +16,7 @@ _i: Final = np.int64
 """Makes a constant an ordinary int64 argument: numba would compile a function anew for each literal."""
 
 
-@njit(cache=True)
+@inner
 def venue_modify(
     venue: VenueState,
     parameters: EngineParameters,
@@ -71,7 +71,7 @@ def venue_modify(
     send_answer(venue, parameters, now, order_id, slot, _i(MODIFY_REFUSED), reason, _i(0), _i(0), _i(0), _i(0))
 
 
-@njit(cache=True)
+@inner
 def venue_cancel(venue: VenueState, parameters: EngineParameters, now: int, order_id: int, slot: int) -> None:
     """Cancel a resting order by id; a cancel that comes too late, or while the venue is down, is refused."""
     if now < venue.inst[slot, J_DOWN_UNTIL]:

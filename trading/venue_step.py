@@ -8,9 +8,8 @@ as both take rows in the same order: :func:`make_books` puts that together when 
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from marketdata.bits import inlined
+from marketdata.bits import inlined, inner
 from marketdata.book import levels_apply
 from marketdata.events import BID, F_LAST, QUOTE
 from trading.state import (
@@ -62,7 +61,7 @@ def rows_until(market: Records, row: int, until_ns: int) -> int:
     return row
 
 
-@njit(cache=True)
+@inner
 def make_books(
     venue: VenueState, books: Books, parameters: EngineParameters, market: Records, first: int, until: int
 ) -> None:

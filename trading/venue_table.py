@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from marketdata.bits import inlined
+from marketdata.bits import inlined, inner
 from marketdata.book import BookState, book_level_size
 from marketdata.events import ADD, ASK, BID, CLEAR, EXECUTE, HIDDEN, QUOTE, STATUS, TRADE
 from trading.latency import LEG_ANSWER, latency_ns
@@ -30,13 +30,13 @@ _i: Final = np.int64
 """Makes a constant an ordinary int64 argument: numba would compile a function anew for each literal."""
 
 
-@njit(cache=True)
+@inner
 def venue_book(venue: VenueState, slot: int) -> BookState:
     """Return the venue's book of an instrument, sharing its memory."""
     return BookState(venue.price[slot], venue.size[slot], venue.counts[slot], venue.counters[slot])
 
 
-@njit(cache=True)
+@inner
 def send_answer(
     venue: VenueState,
     parameters: EngineParameters,
@@ -74,7 +74,7 @@ def send_answer(
     venue.g[N_RSP_TAIL] += 1
 
 
-@njit(cache=True)
+@inner
 def taken_at(venue: VenueState, slot: int, book_side: int, price: int) -> int:
     """Return the lots at a level that the tape still shows but that we have taken."""
     for k in range(venue.inst[slot, J_TAKEN + book_side]):
@@ -83,7 +83,7 @@ def taken_at(venue: VenueState, slot: int, book_side: int, price: int) -> int:
     return 0
 
 
-@njit(cache=True)
+@inner
 def take(venue: VenueState, slot: int, book_side: int, price: int, lots: int) -> bool:
     """Remember that ``lots`` at a level are gone; False when no more levels can be remembered."""
     used = venue.inst[slot, J_TAKEN + book_side]
@@ -113,7 +113,7 @@ def touches_taken(inst: Int64, taken: Int64, slot: int, action: int, side: int, 
     return False
 
 
-@njit(cache=True)
+@inner
 def forget_taken(venue: VenueState, slot: int, action: int, side: int) -> None:
     """Bring what was taken up to date after a row that :func:`touches_taken` has been applied to the book."""
     if action == CLEAR:
@@ -123,7 +123,7 @@ def forget_taken(venue: VenueState, slot: int, action: int, side: int) -> None:
         _forget_taken(venue, slot, 0 if side == BID else 1)
 
 
-@njit(cache=True)
+@inner
 def _forget_taken(venue: VenueState, slot: int, book_side: int) -> None:
     """Let taken lots go where the tape shows fewer than were taken: they have left it, or new ones took their place."""
     book = venue_book(venue, slot)
@@ -141,7 +141,7 @@ def _forget_taken(venue: VenueState, slot: int, book_side: int) -> None:
         k -= 1
 
 
-@njit(cache=True)
+@inner
 def leave(venue: VenueState, k: int) -> None:
     """Take an order off the venue's table."""
     venue.resting[k].active = 0
@@ -153,7 +153,7 @@ def leave(venue: VenueState, k: int) -> None:
     own_prices(venue, _i(venue.resting[k].slot))
 
 
-@njit(cache=True)
+@inner
 def own_prices(venue: VenueState, slot: int) -> None:
     """Bring the lowest and the highest price of the resting orders of each side up to date."""
     inst = venue.inst[slot]
@@ -186,7 +186,7 @@ def concerns_us(inst: Int64, slot: int, action: int, side: int, price: int) -> b
     return False
 
 
-@njit(cache=True)
+@inner
 def fill_resting(venue: VenueState, parameters: EngineParameters, now: int, k: int, lots: int) -> None:
     """Fill a resting order at its price, and answer."""
     order = venue.resting[k]
