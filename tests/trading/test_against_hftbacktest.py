@@ -12,16 +12,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.backtest_feeds import FEED_ADD, FEED_CANCEL, FEED_DTYPE, FEED_FILL
+from benchmarks.order_outcomes import commands_of, compare
 from benchmarks.peers import peer_python
 from marketdata.clock import NS_PER_MS
 from marketdata.codecs.binance import USDM, BinanceCodec
 from marketdata.codecs.catalog import infer_grid
-from marketdata.events import ASK, BID, LEVEL, TRADE, EventArray
+from marketdata.events import ADD, ASK, BID, EXECUTE, LEVEL, TRADE, EventArray
 from marketdata.frames import RAISE
 from marketdata.recordings import read_binance_raw
 from marketdata.sources import build_source, preset
-from tests.trading.common_domain import CANCELLED, EXPIRED, FILLED, Int64, by_level, feed_of, normal, ours, plan, theirs
+from tests.trading.common_domain import (
+    CANCELLED,
+    EXPIRED,
+    FILLED,
+    NEW,
+    Int64,
+    by_level,
+    feed_of,
+    normal,
+    ours,
+    plan,
+    theirs,
+)
 from tests.trading.tape import OPEN_NS, Tape, quoted
+from tests.trading.test_fifo_queue import NamedTape
+from trading.journal import ACKNOWLEDGED, CANCEL, CANCELLED_ROW, FILL, JOURNAL_DTYPE, ORDER
 from trading.orders import IOC, LIMIT
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "hftbacktest_simulated_day.npz"
@@ -175,3 +191,48 @@ def test_an_order_filled_in_part_keeps_its_place(tmp_path: Path) -> None:
         whole = _both(tape, [_command(10, BID, 10_000, 5, 1)], tmp_path)[1]
         assert whole is not None
         assert whole[0, 1] == OPEN_NS + 100 * NS_PER_MS
+
+
+def _through() -> EventArray:
+    """Order 1 (four lots) before us, order 2 a tick lower; an aggressor of five lots takes all of 1 and goes on to 2."""
+    tape = NamedTape()
+    tape.row(0, ADD, ASK, 10_005, 50, 9)
+    tape.row(0, ADD, BID, 10_000, 4, 1)
+    tape.row(0, ADD, BID, 9_995, 3, 2)
+    tape.row(100, EXECUTE, BID, 10_000, 4, 1, flags=0)
+    tape.row(100, EXECUTE, BID, 9_995, 1, 2)
+    tape.row(5_000, ADD, BID, 9_990, 6, 3)
+    return tape.events()
+
+
+def test_whoever_trades_at_a_worse_price_has_met_our_order_before_where_queues_go_by_id_too(tmp_path: Path) -> None:
+    events, commands = _through(), np.array([_command(10, BID, 10_000, 1, 1)], np.int64)
+    assert ours(events, commands, 5, queue="fifo")[0].tolist() == [FILLED, OPEN_NS + 100 * NS_PER_MS, 2_000, 1]
+    python = peer_python("hftbacktest")
+    if python is not None:
+        # An order-by-order feed also says of an order that is filled whole that it is gone.
+        rows = events[[0, 1, 2, 3, 3, 4, 5]]
+        feed = np.zeros(len(rows), FEED_DTYPE)
+        feed["kind"] = [FEED_ADD, FEED_ADD, FEED_ADD, FEED_FILL, FEED_CANCEL, FEED_FILL, FEED_ADD]
+        for name, own in (("side", "side"), ("lots", "size_lots"), ("order_id", "order_id"), ("ts_event", "ts_event")):
+            feed[name] = rows[own]
+        feed["ts_recv"], feed["price"] = rows["ts_recv"], rows["price_units"] // 5
+        assert theirs(python, tmp_path, feed, commands, 5, l3=1)[0, 0] == NEW
+
+
+def test_the_speed_table_explains_each_order_that_ends_otherwise_in_hftbacktest() -> None:
+    events, at = _through(), OPEN_NS + 100 * NS_PER_MS
+    rows = np.zeros(5, JOURNAL_DTYPE)
+    rows["kind"], rows["sequence"] = [ORDER, CANCEL, ACKNOWLEDGED, FILL, CANCELLED_ROW], np.arange(5)
+    rows["order_id"], rows["side"], rows["size_lots"], rows["price_units"] = 1, BID, 1, 10_000
+    rows["venue_ns"], rows["ts_ns"], rows["flag"] = at, OPEN_NS + 10 * NS_PER_MS, 1
+    filled, rested = np.array([[FILLED, at, 10_000, 1]]), np.array([[NEW, 0, 0, 0]])
+    for kept, theirs_had, reason in (
+        ([0, 2, 3], filled, "same"),
+        ([0, 2, 3], rested, "traded_through"),
+        ([0, 1, 2, 4], filled, "cancelled_early"),
+        ([0, 2, 4], filled, "unexplained"),
+    ):
+        some = rows[kept]
+        found = compare(events, some, commands_of(some, at), theirs_had)
+        assert getattr(found, reason) == found.orders == 1
