@@ -125,8 +125,7 @@ def _latency(name: str, own: VenueLatencySettings, default: LatencySettings, sca
     else:
         order, answer = ConstantLatency(default.order_ns), ConstantLatency(default.response_ns)
         legs = (_leg(own.new, order), _leg(own.cancel, order), _leg(own.modify, order), _leg(own.answer, answer))
-    new, cancel, modify, back = (_scaled(leg, scale) for leg in legs)
-    return LatencyModel(new, cancel, modify, back, own.seed)
+    return LatencyModel(*(_scaled(leg, scale) for leg in legs), seed=own.seed)
 
 
 def _leg(own: LegSettings | None, default: Latency) -> Latency:
