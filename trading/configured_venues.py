@@ -125,7 +125,8 @@ def _latency(name: str, own: VenueLatencySettings, default: LatencySettings, sca
     else:
         order, answer = ConstantLatency(default.order_ns), ConstantLatency(default.response_ns)
         legs = (_leg(own.new, order), _leg(own.cancel, order), _leg(own.modify, order), _leg(own.answer, answer))
-    return LatencyModel(*(_scaled(leg, scale) for leg in legs), seed=own.seed)
+    scaled = [_scaled(leg, scale) for leg in legs]
+    return LatencyModel(scaled[0], scaled[1], scaled[2], scaled[3], own.seed)
 
 
 def _leg(own: LegSettings | None, default: Latency) -> Latency:
