@@ -255,13 +255,24 @@ def test_the_oracle_nets_the_strength_in_worlds_of_an_hour() -> None:
 def test_the_strength_map_is_what_the_oracle_measures() -> None:
     settings = make_settings(5)
     sessions = settings.market_calendar().first_sessions(settings.start_date, 8)
-    measured = measure_strength_map(settings, sessions, (0.0, 1.0, 2.0))
-    for symbol, line in zip(SYMBOLS, STRENGTH_MAP, strict=True):
-        assert measured[symbol].median_spread_units == line.median_spread_units
-        for strength in (0.0, 1.0, 2.0):
-            move = informed_move_units(settings.instrument(symbol), strength)
-            gross = [one.capture * move - one.cost_units for one in (measured[symbol], line)]
-            assert gross[0] == pytest.approx(gross[1], abs=0.12), (symbol, strength)
+    for strength in (0.0, 1.0, 2.0):
+        simulator = settings.simulator.model_copy(update={"world": "market", "signal": strength})
+        trips = oracle_profit(settings.model_copy(update={"simulator": simulator}), sessions)
+        for symbol, line in zip(SYMBOLS, STRENGTH_MAP, strict=True):
+            own = trips.filter(pl.col("symbol") == symbol)
+            assert own["spread_units"].median() == line.median_spread_units
+            more = own["gross_units"].to_numpy() - (line.capture * own["move_units"].to_numpy() - line.cost_units)
+            error = more.std() / np.sqrt(len(more))
+            assert error < 0.08, "some 1,600 round trips"
+            assert abs(more.mean()) < 0.05 + 3.5 * error, (symbol, strength, more.mean(), error)
+
+
+def test_the_map_is_measured_by_a_line_through_all_round_trips() -> None:
+    settings = make_settings(1)
+    sessions = settings.market_calendar().first_sessions(settings.start_date, 2)
+    found = measure_strength_map(settings, sessions, (0.0, 2.0))["ALFA"]
+    assert found.median_spread_units == STRENGTH_MAP[0].median_spread_units
+    assert found.capture == pytest.approx(STRENGTH_MAP[0].capture, abs=0.1)
 
 
 def test_a_stronger_signal_is_a_larger_move_paid_after_fees() -> None:
