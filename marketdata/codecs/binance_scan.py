@@ -9,6 +9,7 @@ has read whole.
 import numpy as np
 from numba import njit
 
+from marketdata.codecs.binance_rows import level_list, write_row
 from marketdata.codecs.binance_state import (
     COUNT_BEST_QUOTE,
     COUNT_EMPTY_DEPTH,
@@ -28,7 +29,7 @@ from marketdata.codecs.json_scan import (
     scan_string,
     scan_symbol,
 )
-from marketdata.events import ASK, BID, F_LAST, F_TS_CARRIED, LEVEL, QUOTE, TRADE, EventArray
+from marketdata.events import ASK, BID, F_LAST, F_TS_CARRIED, QUOTE, TRADE, EventArray
 
 _WRAPPER = np.frombuffer(b'{"stream":', np.uint8)
 _DATA = np.frombuffer(b',"data":', np.uint8)
@@ -48,77 +49,6 @@ _NEEDED_DEPTH = _E | _TIME | _SYMBOL | _FIRST | _LAST | _BIDS | _ASKS
 _NEEDED_TRADE = _E | _TIME | _SYMBOL | _MATCHED | _ID | _PRICE | _SIZE | _MAKER
 _NEEDED_AGGREGATED = _E | _TIME | _SYMBOL | _MATCHED | _AGGREGATE | _PRICE | _SIZE | _MAKER
 _NEEDED_BEST = _LAST | _SYMBOL | _BIDS | _BID_SIZE | _ASKS | _ASK_SIZE
-
-
-@njit(cache=True)
-def _levels(
-    data: Bytes,
-    i: int,
-    price_units: int,
-    price_places: int,
-    lot_units: int,
-    lot_places: int,
-    side: int,
-    ts_event: int,
-    ts_recv: int,
-    sequence: int,
-    instrument: int,
-    out: EventArray,
-    row: int,
-) -> tuple[int, int]:
-    """Write a row for each ``["price","size"]`` of the list at ``i``; return (position behind, or ODD; next row)."""
-    i += 1
-    if data[i] == 93:
-        return i + 1, row
-    while True:
-        if data[i] != 91:
-            return -1, row
-        price, i = scan_decimal(data, i + 1, price_units, price_places)
-        if price < 0 or data[i] != 44:
-            return -1, row
-        size, i = scan_decimal(data, i + 1, lot_units, lot_places)
-        if size < 0 or data[i] != 93:
-            return -1, row
-        event = out[row]
-        event.ts_event = ts_event
-        event.ts_recv = ts_recv
-        event.price_units = price
-        event.size_lots = size
-        event.order_id = 0
-        event.sequence = sequence
-        event.instrument_id = instrument
-        event.action = LEVEL
-        event.side = side
-        event.flags = 0
-        event.clock_quality = 0
-        row += 1
-        i += 1
-        c = data[i]
-        if c == 44:
-            i += 1
-        elif c == 93:
-            return i + 1, row
-        else:
-            return -1, row
-
-
-@njit(cache=True)
-def _row(
-    out: EventArray, row: int, ts_event: int, ts_recv: int, price: int, size: int, sequence: int, instrument: int,
-    action: int, side: int, flags: int,
-) -> None:  # fmt: skip
-    event = out[row]
-    event.ts_event = ts_event
-    event.ts_recv = ts_recv
-    event.price_units = price
-    event.size_lots = size
-    event.order_id = 0
-    event.sequence = sequence
-    event.instrument_id = instrument
-    event.action = action
-    event.side = side
-    event.flags = flags
-    event.clock_quality = 0
 
 
 @njit(cache=True, nogil=True)
@@ -272,7 +202,7 @@ def scan_frames(
                 if d == 91:
                     if kind != 1 or symbol < 0 or have & (_TIME | _FIRST | _LAST) != (_TIME | _FIRST | _LAST):
                         break
-                    i, written = _levels(
+                    i, written = level_list(
                         data, i, price_units[symbol], price_places[symbol], lot_units[symbol], lot_places[symbol],
                         BID if c == 98 else ASK, match_time if have & _MATCHED else event_time, ts_recv, last_id,
                         instrument_id[symbol], out, written,
@@ -400,7 +330,9 @@ def scan_frames(
                 continue
             last_trade[symbol] = trade_id
             side = BID if maker_is_buyer else ASK
-            _row(out, row, match_time, ts_recv, bid, bid_size, trade_id, instrument_id[symbol], TRADE, side, F_LAST)
+            write_row(
+                out, row, match_time, ts_recv, bid, bid_size, trade_id, instrument_id[symbol], TRADE, side, F_LAST
+            )
             row += 1
         else:
             if have & _NEEDED_BEST != _NEEDED_BEST or have & ~(_NEEDED_BEST | _E | _TIME | _MATCHED | _PAIR):
@@ -418,7 +350,7 @@ def scan_frames(
             if instrument < 0:
                 counts[COUNT_BEST_QUOTE] += 1
                 continue
-            _row(out, row, stamp, ts_recv, bid, bid_size, last_id, instrument, QUOTE, BID, flags)
-            _row(out, row + 1, stamp, ts_recv, ask, ask_size, last_id, instrument, QUOTE, ASK, flags | F_LAST)
+            write_row(out, row, stamp, ts_recv, bid, bid_size, last_id, instrument, QUOTE, BID, flags)
+            write_row(out, row + 1, stamp, ts_recv, ask, ask_size, last_id, instrument, QUOTE, ASK, flags | F_LAST)
             row += 2
     return len(received), row

@@ -28,8 +28,8 @@ from marketdata.codecs import (
     tardis,
 )
 from marketdata.codecs.fix import FixCodec
-from marketdata.codecs.fix_kernel import NO_TS, parse_utc
 from marketdata.codecs.fix_splitter import message_places
+from marketdata.codecs.fix_time import NO_TS, parse_utc
 from marketdata.codecs.itch import ItchCodec
 from marketdata.codecs.itch_framing import MESSAGE, MOLDUDP64, SOUPBINTCP
 from marketdata.codecs.pcap import read_pcap

@@ -35,6 +35,7 @@ from marketdata.codecs import itch_framing as framing
 from marketdata.codecs.exact import grids_of
 from marketdata.codecs.itch_framing import FRAMINGS, MESSAGE, MOLDUDP64, SOUPBINTCP
 from marketdata.codecs.itch_messages import LAYOUTS, LENGTH, STOCK_AT
+from marketdata.codecs.itch_problems import PROBLEMS
 from marketdata.codecs.order_table import empty_table, grown
 from marketdata.codecs.symbol_table import symbol_table
 from marketdata.events import EventArray, empty_events
@@ -124,7 +125,7 @@ class ItchCodec:
         stop = self.policy == RAISE
         table, refused = self._unpack(state, batch, stop)
         events, gaps, bad = self._fold(state, batch, table, stop)
-        rejected = [Rejected(frame, at, fold.PROBLEMS[code]) for frame, at, code in bad]
+        rejected = [Rejected(frame, at, PROBLEMS[code]) for frame, at, code in bad]
         rejected += [Rejected(frame, at, framing.PROBLEMS[code]) for frame, at, code in refused]
         rejected.sort()
         if rejected and stop:

@@ -19,6 +19,19 @@ from marketdata.codecs.itch_framing import (
     WHAT,
     big_endian,
 )
+from marketdata.codecs.itch_problems import (
+    BAD_SIDE,
+    BAD_STATE,
+    BAD_TIME,
+    GOOD,
+    LIVE_ORDER,
+    OFF_PRICE,
+    OFF_SIZE,
+    TOO_MUCH,
+    UNKNOWN_ORDER,
+    UNKNOWN_TYPE,
+    WRONG_LENGTH,
+)
 from marketdata.codecs.order_table import (
     LOTS,
     PRICE,
@@ -54,30 +67,6 @@ DONE: Final = 0
 OUT_FULL: Final = 1
 NEED_GROW: Final = 2
 REFUSED: Final = 3
-
-GOOD: Final = 0
-UNKNOWN_TYPE: Final = 1
-WRONG_LENGTH: Final = 2
-UNKNOWN_ORDER: Final = 3
-LIVE_ORDER: Final = 4
-TOO_MUCH: Final = 5
-OFF_PRICE: Final = 6
-OFF_SIZE: Final = 7
-BAD_SIDE: Final = 8
-BAD_TIME: Final = 9
-BAD_STATE: Final = 10
-PROBLEMS: Final = {
-    UNKNOWN_TYPE: "is no message type of ITCH 5.0",
-    WRONG_LENGTH: "the length is not that of the message type",
-    UNKNOWN_ORDER: "the order reference is that of no live order",
-    LIVE_ORDER: "an order is added under the reference of a live one",
-    TOO_MUCH: "takes more shares than the order has",
-    OFF_PRICE: "the price is off the instrument's grid",
-    OFF_SIZE: "the size is not positive, or off the instrument's lot grid",
-    BAD_SIDE: "the side is neither B nor S",
-    BAD_TIME: "the time is beyond the day",
-    BAD_STATE: "the trading state is unknown",
-}
 
 COMPLETE: Final = 0
 SEEN: Final = 1
