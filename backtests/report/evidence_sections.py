@@ -217,7 +217,7 @@ def uplift(record: NightRecord) -> str:
         )
         for row in found.rows
     ]
-    listed = table([Column(name, name != "algorithm") for name in names], [Group("", rows)], "plain")
+    listed = table([Column(name, name != "algorithm") for name in names], [Group("", rows)], "plain statistics")
     first, second = (_algorithm(row.algorithm) for row in found.rows[:2])
     low, high, value = found.difference_bps.low, found.difference_bps.high, found.difference_bps.value
     verdict = "no difference shown"
