@@ -29,11 +29,16 @@ NEVER: Final = -(2**63)
 
 
 class SavedOffsets(msgspec.Struct, frozen=True):
-    """The next offset of each partition of a topic, and the watermark up to which rows were taken."""
+    """The next offset of each partition of a topic, the watermark up to which rows were taken, and those of partitions.
+
+    A partition that was read to its end says nothing after a restart until somebody writes to it; without its own watermark it
+    would hold up the rows of all others.
+    """
 
     topic: str
     offsets: dict[int, int]
     watermark_ns: int
+    marks: dict[int, int] = {}
 
 
 @dataclass
@@ -105,7 +110,7 @@ class KafkaFeed:
     def _items(self, kafka: Any, consumer: Any) -> Iterator[StreamItem]:
         partitions = partitions_of(kafka, consumer, self.bootstrap, TICKS, self.timeout_s)
         saved = _load_offsets(self.checkpoint) if self.checkpoint is not None else SavedOffsets(TICKS, {}, NEVER)
-        merge = _Merge(partitions, self, saved.watermark_ns)
+        merge = _Merge(partitions, self, saved)
         offsets = self._first_offsets(kafka, consumer, partitions, saved.offsets, merge)
         consumer.assign([kafka.TopicPartition(TICKS, p, offset) for p, offset in offsets.items()])
         self.metrics.connects += 1
@@ -122,9 +127,9 @@ class KafkaFeed:
                 yield from merge.items()
                 if self.clock.monotonic() - saved_at >= self.checkpoint_s:
                     saved_at = self.clock.monotonic()
-                    self._save(merge.taken_offsets(offsets), merge.mark_ns)
+                    self._save(merge, offsets)
         finally:
-            self._save(merge.taken_offsets(offsets), merge.mark_ns)
+            self._save(merge, offsets)
 
     def _first_offsets(
         self, kafka: Any, consumer: Any, partitions: list[int], saved: dict[int, int], merge: "_Merge"
@@ -156,27 +161,28 @@ class KafkaFeed:
             self.metrics.disconnects += 1
             merge.tell(FeedStatus(0, StatusKind.DISCONNECTED, self.clock.wall_ns(), self.name, detail=error.str()))
 
-    def _save(self, offsets: dict[int, int], watermark_ns: int) -> None:
+    def _save(self, merge: "_Merge", first: dict[int, int]) -> None:
         if self.checkpoint is None:
             return
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.checkpoint.with_name(f"{self.checkpoint.name}.{os.getpid()}.tmp")
-        temporary.write_bytes(msgspec.json.encode(SavedOffsets(TICKS, offsets, watermark_ns)))
+        saved = SavedOffsets(TICKS, merge.taken_offsets(first), merge.mark_ns, merge.taken_marks())
+        temporary.write_bytes(msgspec.json.encode(saved))
         os.replace(temporary, self.checkpoint)
 
 
 class _Merge:
     """Holds rows back until every partition has passed them, and watches the instruments' numbering."""
 
-    def __init__(self, partitions: list[int], feed: KafkaFeed, mark_ns: int) -> None:
+    def __init__(self, partitions: list[int], feed: KafkaFeed, saved: SavedOffsets) -> None:
         self._feed = feed
-        self._marks = dict.fromkeys(partitions, NEVER)
+        self._marks = {partition: saved.marks.get(partition, NEVER) for partition in partitions}
         self._next = {}  # type: dict[int, int]
         self._held: list[tuple[int, int, EventArray]] = []
         self._positions: dict[str, tuple[int, int]] = {}
         self._statuses: list[FeedStatus] = []
         self._seen: set[tuple[int, int]] = set()
-        self.mark_ns = mark_ns
+        self.mark_ns = saved.watermark_ns
 
     def take(self, message: Any) -> None:
         """Take a record."""
@@ -239,6 +245,11 @@ class _Merge:
         for partition, offset, _ in self._held:
             offsets[partition] = min(offsets[partition], offset)
         return offsets
+
+    def taken_marks(self) -> dict[int, int]:
+        """Return the watermarks of partitions that come on from where they are; the others read theirs again with their rows."""
+        held = {partition for partition, _, _ in self._held}
+        return {partition: mark for partition, mark in self._marks.items() if mark > NEVER and partition not in held}
 
     def _ticks(self, record: Ticks, rows: EventArray, partition: int, offset: int) -> None:
         feed = self._feed

@@ -1,5 +1,6 @@
 """The bus keeps each instrument's order, loses nothing silently, and goes on where its consumer was."""
 
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -124,6 +125,30 @@ def test_a_consumer_that_stops_in_the_middle_goes_on_with_the_next_row(brokers: 
     checkpoint.write_text("rubbish")
     with pytest.raises(BusError, match="no file of offsets"):
         taken(KafkaFeed(brokers, checkpoint=checkpoint), 1)
+
+
+def test_a_partition_that_was_read_to_its_end_holds_up_no_other_after_a_restart(brokers: str, tmp_path: Path) -> None:
+    events = some_events(400, 8)
+    published(KafkaBus(brokers, SYMBOLS), events)
+    checkpoint = tmp_path / "offsets.json"
+    taken(KafkaFeed(brokers, start="earliest", checkpoint=checkpoint), len(events))
+    saved = json.loads(checkpoint.read_text())
+    partitions = {k: partition_of(name, len(saved["offsets"])) for k, name in SYMBOLS.items()}
+    behind = partitions[0]
+    before = int(events["ts_recv"][0]) - 1
+    checkpoint.write_text(
+        json.dumps(
+            {
+                **saved,
+                "offsets": {**saved["offsets"], str(behind): 0},
+                "watermark_ns": before,
+                "marks": {partition: mark for partition, mark in saved["marks"].items() if partition != str(behind)},
+            }
+        )
+    )
+    of_it = events[np.isin(events["instrument_id"], [k for k, partition in partitions.items() if partition == behind])]
+    got, _ = taken(KafkaFeed(brokers, checkpoint=checkpoint), len(of_it))
+    np.testing.assert_array_equal(got, of_it)
 
 
 def test_statuses_travel_with_the_ticks_and_are_given_once(brokers: str) -> None:
