@@ -77,7 +77,7 @@ def _assemble(
     out: Float32,
 ) -> None:
     raw = values.shape[1]
-    has_lead_lag = len(state.lead_lag.count) > 0
+    has_lead_lag = len(state.lead_lag.taken) > 0
     slow = raw + 8 + (lead_lag.COLUMNS if has_lead_lag else 0)
     moves = state.peer[:, 1]
     flows = state.peer[:, 3]

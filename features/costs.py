@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -138,6 +139,10 @@ def _random_rows(settings: Settings, columns: int) -> tuple[Any, Any, Any]:
     return rng.integers(0, len(settings.instruments), ROWS), ts, rng.standard_normal((ROWS, columns))
 
 
+def _assemble_all(assembler: RowAssembler, rows: tuple[Any, Any, Any]) -> None:
+    assembler.assemble(assembler.init(), *rows)
+
+
 def joined_costs(settings: Settings) -> dict[str, float]:
     """Return the cost in ns a row of the columns made of other instruments' rows: the peers' means, and lead-lag."""
     found = {}
@@ -145,7 +150,7 @@ def joined_costs(settings: Settings) -> dict[str, float]:
         sampling = settings.sampling.model_copy(update={"families": (CORE, family)})
         assembler = RowAssembler(settings.model_copy(update={"sampling": sampling}))
         rows = _random_rows(settings, len(assembler.spec.columns))
-        found[family] = _shortest(lambda a=assembler, r=rows: a.assemble(a.init(), *r)) / ROWS
+        found[family] = _shortest(partial(_assemble_all, assembler, rows)) / ROWS
     return {CROSS: found[CORE], LEAD_LAG: max(found[LEAD_LAG] - found[CORE], 0.0)}
 
 
@@ -175,7 +180,7 @@ def fitted_costs(train: Dataset) -> dict[str, float]:
     for name, member in FITTED.items():
         params = member.fit(train, places, window)
         if params is not None:
-            found[name] = _shortest(lambda p=params: p.step(batch))
+            found[name] = _shortest(partial(params.step, batch))
     return {name: ns / len(raw) for name, ns in found.items()}
 
 

@@ -65,7 +65,7 @@ class LeadLagState(NamedTuple):
 
     Attributes
     ----------
-    count : int64 array, shape (I,)
+    taken : int64 array, shape (I,)
         Samples so far.
     ts : int64 array, shape (I, SAMPLES)
         Their times, a ring.
@@ -81,7 +81,7 @@ class LeadLagState(NamedTuple):
         What the samples of the first say about the second, see the ``P_*`` constants; NaN until there are :data:`LEAST` pairs.
     """
 
-    count: Int64
+    taken: Int64
     ts: Int64
     own: Float64
     seen: Float64
@@ -94,7 +94,7 @@ class LeadLagState(NamedTuple):
 def empty_lead_lag(instruments: int) -> LeadLagState:
     """Return the state before the first row; of no instruments where the family is off."""
     return LeadLagState(
-        count=np.zeros(instruments, np.int64),
+        taken=np.zeros(instruments, np.int64),
         ts=np.zeros((instruments, SAMPLES), np.int64),
         own=np.full((instruments, SAMPLES), np.nan),
         seen=np.full((instruments, SAMPLES, instruments, 3), np.nan),
@@ -233,7 +233,7 @@ def take_sample(
     _remember(state, me, now, window, moves[me], flows[me])
     if np.isnan(moves[me]):
         return
-    count = state.count[me]
+    count = state.taken[me]
     if count > 0 and now - state.ts[me, (count - 1) % SAMPLES] < window:
         return
     here = count % SAMPLES
@@ -247,7 +247,7 @@ def take_sample(
         state.seen[me, here, b, 1] = state.past[b, place, 0] if place >= 0 else np.nan
         state.seen[me, here, b, 2] = state.past[b, place, 1] if place >= 0 else np.nan
     count += 1
-    state.count[me] = count
+    state.taken[me] = count
     first = max(0, count - SAMPLES)
     while state.ts[me, first % SAMPLES] <= now - REACH * window:
         first += 1

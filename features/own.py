@@ -238,7 +238,8 @@ def load_columns(paths: Sequence[Path], taken: Sequence[str]) -> OwnColumns:
         If a file gives no feature, gives a fold and not a kernel, does not say its memory, or its name is taken; the message
         names the file and what to do.
     """
-    features, hashes = [], []
+    features: list[OwnKernel] = []
+    hashes: list[str] = []
     for path in paths:
         if not path.is_file():
             raise OwnFeatureError(f"{path}: no such file")
