@@ -9,7 +9,7 @@ also given our commands, at their nanoseconds. What ends otherwise there is one 
     does it; the one for orders (2.4.4, ``L3NoPartialFillExchange``) fills an order only when one behind it at its own price is
     filled, or when the other side's best quote reaches it.
 ``lots_taken``
-    We were filled sooner, at a price at which an order of ours on the other side had been filled before: lots that we took do not
+    We were filled before it was filled or cancelled there, at a price at which an order of ours on the other side had been filled before: lots that we took do not
     stand before us, as long as the tape shows them; hftbacktest forgets that they are gone.
 ``cancelled_early``
     The cancel was sent before the order's acknowledgement had come back, which hftbacktest does not do.
@@ -101,7 +101,7 @@ def compare(events: EventArray, rows: Journal, commands: Int64, theirs: Int64) -
     cancels = rows[(rows["kind"] == CANCEL) & (rows["order_id"] >= 1) & (rows["order_id"] <= len(mine))]
     early[cancels["order_id"] - 1] = cancels["sequence"] < known[cancels["order_id"] - 1]
     open_at_end = (theirs[:, 0] == NEW) & (mine[:, 0] == CANCELLED) & (mine[:, 1] > int(events["ts_event"][-1]))
-    took = both_filled & (mine[:, 1] < theirs[:, 1]) & _took_before(mine, orders)
+    took = (mine[:, 0] == FILLED) & (mine[:, 1] < theirs[:, 1]) & _took_before(mine, orders)
     reasons = np.select([same, through, took, early, open_at_end], [0, 1, 2, 3, 4], 5)
     return Outcomes(*np.bincount(reasons, minlength=6).tolist())
 
