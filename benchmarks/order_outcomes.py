@@ -9,8 +9,9 @@ also given our commands, at their nanoseconds. What ends otherwise there is one 
     does it; the one for orders (2.4.4, ``L3NoPartialFillExchange``) fills an order only when one behind it at its own price is
     filled, or when the other side's best quote reaches it.
 ``lots_taken``
-    We were filled before it was filled or cancelled there, at a price at which an order of ours on the other side had been filled before: lots that we took do not
-    stand before us, as long as the tape shows them; hftbacktest forgets that they are gone.
+    We were filled before it was filled or cancelled there, at a price at which an order of ours on the other side had been
+    filled before: lots that we took do not stand before us, as long as the tape shows them; hftbacktest forgets that they are
+    gone.
 ``cancelled_early``
     The cancel was sent before the order's acknowledgement had come back, which hftbacktest does not do.
 ``left_open``
