@@ -12,7 +12,7 @@ from marketdata.clock import NS_PER_DAY, Session
 from marketdata.events import EventArray, merge_events
 from marketdata.instruments import Instrument
 from marketdata.settings import Settings
-from models.forecast import ForecastArray
+from models.forecast import FORECAST_DTYPE, ForecastArray
 from trading.carried import CarriedOver, SessionTrace, carry_over, session_trace
 from trading.config import EngineConfig, engine_config
 from trading.controls import DEPOSIT, ControlArray
@@ -211,7 +211,8 @@ def _joined(
     if len(span) == 1:
         return days[span[0]]
     parts = [days[session] for session in span]
-    forecasts = np.concatenate([part[1] for part in parts])
+    # Named, because rows read from a file would be joined without their padding, which is another form.
+    forecasts = np.concatenate([part[1] for part in parts], dtype=FORECAST_DTYPE)
     return merge_events([part[0] for part in parts]), forecasts[np.argsort(forecasts["due_ns"], kind="stable")]
 
 

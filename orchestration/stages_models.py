@@ -235,4 +235,6 @@ def load_model_night(root: DataRoot, day: date, name: str) -> ModelNight:
     """
     summary = read_json(_folder(root, day) / f"{name}.json")
     with np.load(_folder(root, day) / f"{name}.npz", allow_pickle=False) as stored:
-        return ModelNight(summary, stored["rows"].astype(np.intp), stored["fold"], stored["forecasts"])
+        return ModelNight(
+            summary, stored["rows"].astype(np.intp), stored["fold"], stored["forecasts"].view(FORECAST_DTYPE)
+        )

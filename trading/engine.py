@@ -316,7 +316,8 @@ def _checked(rows: npt.NDArray[np.void], dtype: np.dtype[np.void], what: str, cl
     times = rows[clock]
     if len(times) > 1 and bool(np.any(times[1:] < times[:-1])):
         raise ValueError(f"{what} are not ordered by {clock}")
-    return _plain(rows)
+    # Rows read from a file lay their fields out alike but are not marked as aligned: numba would make another kernel for them.
+    return _plain(rows.view(dtype))
 
 
 def _plain(rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:

@@ -1,5 +1,6 @@
 """Backtests: money on the clock is the account's, days are carried on, the band's pessimistic end is its least."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -63,6 +64,17 @@ def test_sessions_without_a_break_are_traded_as_one(hour: Hour) -> None:
     (joined,) = run_days(hour.settings, days)
     whole = run_backtest(hour.settings, hour.session, hour.events, forecasts)
     assert joined.journal.tobytes() == whole.journal.tobytes()
+    read = {half: (events, _from_a_file(rows)) for half, (events, rows) in days.items()}
+    (joined,) = run_days(hour.settings, read)
+    assert joined.journal.tobytes() == whole.journal.tobytes()
+
+
+def _from_a_file(rows: np.ndarray) -> np.ndarray:
+    """Return rows as numpy reads them from a file: laid out alike, but not marked as aligned."""
+    kept = io.BytesIO()
+    np.save(kept, rows)
+    kept.seek(0)
+    return np.load(kept)
 
 
 def test_more_latency_is_later_and_costs(hour: Hour) -> None:

@@ -209,6 +209,12 @@ def test_raw_slow_rows_hold_and_a_day_without_any_as_well(kind):
     assert not odd.passed
 
 
+def test_a_day_on_which_nobodys_dormancy_is_known_holds():
+    frame = _slow("onchain").with_columns(pl.lit(None, pl.Float64).alias("dormant_days"))
+    (check,), _ = run_suite("onchain", frame, SETTINGS)
+    assert check.passed, check.detail
+
+
 @pytest.mark.parametrize("fault", SLOW_FAULTS)
 def test_a_fault_in_raw_slow_rows_is_named(fault):
     kind, changes, said = SLOW_FAULTS[fault]
