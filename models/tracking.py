@@ -28,6 +28,8 @@ from models.append_only import canonical_json, sha256_text
 from models.evidence import plain
 
 EXPERIMENT: Final = "flowsense"
+EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
+"""What MLflow opens its pages by: runs to compare, not traces of language models."""
 TAG_NIGHT: Final = "flowsense.night"
 TAG_MODEL: Final = "flowsense.model"
 TAG_CONTENT: Final = "flowsense.content_sha256"
@@ -128,7 +130,7 @@ def init_tracking(root: DataRoot) -> str:
         found = None
     if found is not None:
         return str(found.experiment_id)
-    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=EXPERIMENT_TAGS))
 
 
 def tracking_client(root: DataRoot) -> Any:

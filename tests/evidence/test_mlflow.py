@@ -171,6 +171,10 @@ class TestANightsRuns:
         location = tracking_client(root).get_run(tracked["linear"].run_id).info.artifact_uri
         assert Path(location.removeprefix("file://")).is_relative_to(root.path)
 
+    def test_lie_in_an_experiment_whose_page_opens_with_models_to_compare(self, root: DataRoot) -> None:
+        experiment = tracking_client(root).get_experiment_by_name("flowsense")
+        assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
 
 def test_a_moved_root_writes_below_its_new_folder_and_serves_its_champion(tmp_path: Path) -> None:
     old = DataRoot(tmp_path / "old")
