@@ -318,23 +318,10 @@ def _band(band: Mapping[str, Any], shown: str | None) -> tuple[BandRow, ...]:
     found = band["models"].get(shown)
     if not found:
         return ()
-    rows = []
-    ends = {found["optimistic"]: "optimistic", found["pessimistic"]: "pessimistic"} if len(found["points"]) > 1 else {}
-    for point in found["points"]:
-        role: Any = ends.pop(point["net"], "")
-        rows.append(
-            BandRow(
-                queue_model=point["queue_model"].replace("_", " "),
-                latency=f"×{point['latency_scale']:g}",
-                net_pnl=point["net"],
-                fees=point["fees"],
-                fills=point["fills"],
-                round_trips=point["round_trips"],
-                max_drawdown=point["max_drawdown"],
-                role=role,
-            )
-        )
-    return tuple(rows)
+    ends: dict[Any, Any] = {}
+    if len(found["points"]) > 1:
+        ends = {found["optimistic"]: "optimistic", found["pessimistic"]: "pessimistic"}
+    return tuple(BandRow.of(point, ends.pop(point["net"], "")) for point in found["points"])
 
 
 def _paper(root: DataRoot, day: date) -> PaperSession | None:

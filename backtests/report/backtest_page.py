@@ -44,19 +44,7 @@ def backtest_record(made: Mapping[str, Any], time_zone: str) -> NightRecord:
             shown=name,
             round_trips=tuple(detail["round_trips"]),
         ),
-        band=tuple(
-            BandRow(
-                queue_model=point["queue_model"].replace("_", " "),
-                latency=f"×{point['latency_scale']:g}",
-                net_pnl=point["net"],
-                fees=point["fees"],
-                fills=point["fills"],
-                round_trips=point["round_trips"],
-                max_drawdown=point["max_drawdown"],
-                role="pessimistic" if point is worst and len(points) > 1 else "",
-            )
-            for point in points
-        ),
+        band=tuple(BandRow.of(point, "pessimistic" if point is worst and len(points) > 1 else "") for point in points),
         execution=msgspec.convert({"model": name, **detail["execution"]}, Execution),
     )
 

@@ -1,8 +1,9 @@
 """Money in a night's record: evidence, band, paper session, parity."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Any, Literal, Self
 
 from backtests.report.record_decision import Kind
 
@@ -44,6 +45,20 @@ class BandRow:
     round_trips: int | None = None
     max_drawdown: float | None = None
     role: Literal["", "pessimistic", "optimistic"] = ""
+
+    @classmethod
+    def of(cls, point: Mapping[str, Any], role: Literal["", "pessimistic", "optimistic"] = "") -> Self:
+        """Return the row of a point of ``backtests.band`` as plain values."""
+        return cls(
+            queue_model=point["queue_model"].replace("_", " "),
+            latency=f"×{point['latency_scale']:g}",
+            net_pnl=point["net"],
+            fees=point["fees"],
+            fills=point["fills"],
+            round_trips=point["round_trips"],
+            max_drawdown=point["max_drawdown"],
+            role=role,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from orchestration.warming import TASKS, warm_task
+from tests.backtests.conftest import Hour
 
 KERNELS = {
     "the simulated market": ("marketdata.simulator.flow", "run_flow"),
@@ -40,11 +41,11 @@ def test_a_session_that_trades_needs_no_other_engine_than_the_one_that_setup_com
     assert done.returncode == 0, done.stderr[-2_000:]
 
 
-def forecasts(made: object) -> np.ndarray:
+def forecasts(made: Hour) -> np.ndarray:
     """Return a forecast every minute that the price goes up, for the hour's first instrument."""
     from models.forecast import FORECAST_DTYPE
 
-    session, instrument = made.session, made.settings.instruments[0]  # type: ignore[attr-defined]  # an Hour
+    session, instrument = made.session, made.settings.instruments[0]
     out = np.zeros(20, FORECAST_DTYPE)
     out["ts_recv"] = session.open_ns + (1 + np.arange(20)) * 60_000_000_000
     out["due_ns"] = out["ts_recv"]
