@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba.core.runtime import _nrt_python as _nrt
+from numba.core.runtime import rtsys
 
 from marketdata import matching
 from marketdata import order_messages as m
@@ -176,6 +178,65 @@ def test_a_long_dense_run_meets_every_outcome_and_reads_its_fills_in_parts(seed:
     assert set(fills["kind"].tolist()) == {TRADE, SELF_CANCELLED, SELF_REDUCED}
     assert int(responses["fills"].sum()) == len(fills) > 2 * len(book.state.fills)
     np.testing.assert_array_equal(book.recent_trades(100), fills[fills["kind"] == TRADE][-100:])
+
+
+def random_messages(rng: np.random.Generator) -> np.ndarray:
+    """One sequence of a market of its own: how many ids, prices and owners it has, and what is asked for how often."""
+    count, ids, width = int(rng.integers(5, 60)), int(rng.integers(2, 30)), int(rng.integers(1, 9))
+    chances = rng.dirichlet([6.0, 2.0, 1.0, 1.5, 1.0])
+    messages = np.zeros(count, m.MESSAGE_DTYPE)
+    messages["action"] = rng.choice([m.NEW, m.MODIFY, m.MARKET, m.CANCEL, m.REDUCE], count, p=chances)
+    messages["order_id"] = rng.integers(0, ids, count)
+    messages["price_units"] = rng.integers(-width, width + 1, count) << int(rng.integers(0, 40))
+    messages["size_lots"] = rng.integers(0, int(rng.integers(2, 12)), count)
+    messages["side"] = rng.choice([BID, ASK], count)
+    messages["owner"] = rng.integers(0, int(rng.integers(1, 4)), count)
+    messages["policy"] = rng.integers(m.STP_NONE, m.STP_DECREMENT + 1, count)
+    messages["kind"] = rng.choice([m.GTC, m.GTC, m.GTC, m.POST_ONLY, m.IOC, m.FOK], count)
+    messages["kind"][(messages["action"] == m.MODIFY) & (messages["kind"] != m.POST_ONLY)] = m.GTC
+    return messages
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_five_thousand_markets_of_every_make_end_as_the_reference_says(seed: int) -> None:
+    """Ten thousand sequences in all: what every message was answered, every fill, and who rests in the end."""
+    rng = np.random.default_rng(seed)
+    names = ("action", "order_id", "side", "price_units", "size_lots", "kind", "owner", "policy")
+    columns = ("sequence", "maker_id", "price_units", "size_lots", "maker_left", "kind")
+    for number in range(5_000):
+        messages = random_messages(rng)
+        book, reference = OrderBook(max_orders=8, max_levels=8), Reference()
+        responses, fills = book.process(messages)
+        answers, expected = [], []
+        for k, values in enumerate(messages[list(names)].tolist()):
+            answers.append(reference.handle(Message(*values)))
+            expected += [(k + 1, *fill) for fill in reference.fills]
+        said = f"sequence {number} of seed {seed}"
+        assert list(zip(responses["status"].tolist(), responses["lots"].tolist(), strict=True)) == answers, said
+        assert fills[list(columns)].tolist() == expected, said
+        assert resting(book) == by_level(reference.orders), said
+
+
+def test_messages_allocate_nothing_whatever_they_do() -> None:
+    """A run of many messages takes as many blocks of memory as a run of few: those that pass the arrays in."""
+    rng = np.random.default_rng(3)
+    book = OrderBook(max_orders=4_096, max_levels=512)
+    warm = np.concatenate([random_messages(rng) for _ in range(50)])
+    book.process(warm)
+    taken = []
+    _nrt.memsys_enable_stats()
+    try:
+        for sequences in (1, 200):
+            messages = np.concatenate([random_messages(rng) for _ in range(sequences)])
+            responses = np.zeros(len(messages), m.RESPONSE_DTYPE)
+            before = rtsys.get_allocation_stats()
+            _, done, _ = matching.run_messages(book.state, messages, responses)
+            after = rtsys.get_allocation_stats()
+            assert done > 0.9 * min(len(messages), 1_000)
+            taken.append((after.alloc - before.alloc, after.mi_alloc - before.mi_alloc))
+    finally:
+        _nrt.memsys_disable_stats()
+    assert taken[0] == taken[1]
 
 
 def test_self_trade_prevention_writes_what_it_took() -> None:
