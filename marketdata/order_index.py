@@ -8,6 +8,9 @@ those behind it back (no tombstones) without reading a record. Tables are kept a
 it which of 64 such words are in use, and so on over eleven floors, which span every price. Only words with a bit set exist; they
 lie in one hash keyed by (floor, side, place). Setting or clearing a price stops at the first word that was, or stays, in use
 (nearly always the lowest), and the next price is found in at most 21 steps whatever the distance.
+
+Codecs whose messages only name an order have a table of their own (:mod:`marketdata.codecs.order_table`): it keeps the order in
+the entry, for all instruments together, where a book's entry leads to a record that has a place in a queue.
 """
 
 from typing import Final

@@ -31,8 +31,8 @@ import msgspec
 from marketdata.clock import NS_PER_S, NS_PER_US
 from marketdata.codecs.bitstamp import CONTROL, MESSAGE, REST, moment_ns, snapshot_pair, subscribed
 from marketdata.codecs.decimals import Step, step_of
-from marketdata.codecs.order_side import RestingOrders
 from marketdata.codecs.reports import number_pair, whole_number
+from marketdata.codecs.resting_orders import RestingOrders
 from marketdata.codecs.wire import BadFrame, Number, Row, as_events, clear_row, decode, price_and_lots
 from marketdata.events import ADD, ASK, BID, CLEAR, DELETE, EXECUTE, F_LAST, F_SNAPSHOT, F_TS_CARRIED, REDUCE
 from marketdata.frames import QUARANTINE, RAISE, Decoded, Endpoint, FrameBatch, FrameError, Rejected

@@ -32,6 +32,7 @@ import numpy.typing as npt
 from marketdata.clock import NS_PER_S, to_ns
 from marketdata.codecs import itch_fold as fold
 from marketdata.codecs import itch_framing as framing
+from marketdata.codecs import itch_rows
 from marketdata.codecs.exact import grids_of
 from marketdata.codecs.itch_framing import FRAMINGS, MESSAGE, MOLDUDP64, SOUPBINTCP
 from marketdata.codecs.itch_messages import LAYOUTS, LENGTH, STOCK_AT
@@ -49,13 +50,13 @@ NS_PER_HOUR: Final = 3600 * NS_PER_S
 FIRST_ROWS: Final = 1 << 12
 
 SPECIAL: Final = {
-    fold.N_DUPLICATE: "duplicate",
-    fold.N_OTHER: "other symbol",
-    fold.N_BEFORE: "order from before the start or a gap",
-    fold.N_LOCATE: "unknown locate code",
-    fold.N_SILENT: "execution that did not print",
-    fold.N_EMPTY_CROSS: "cross without shares",
-    fold.N_HOLE: "gap before any book was known",
+    itch_rows.N_DUPLICATE: "duplicate",
+    itch_rows.N_OTHER: "other symbol",
+    itch_rows.N_BEFORE: "order from before the start or a gap",
+    itch_rows.N_LOCATE: "unknown locate code",
+    itch_rows.N_SILENT: "execution that did not print",
+    itch_rows.N_EMPTY_CROSS: "cross without shares",
+    itch_rows.N_HOLE: "gap before any book was known",
 }
 PACKETS: Final = {
     "H": "packet: heartbeat", "Z": "packet: end of session", "A": "packet: login accepted", "+": "packet: debug",
@@ -114,7 +115,7 @@ class ItchCodec:
                 np.zeros(1 << 16, np.int64),
                 np.zeros((slots, 2), np.int64),
                 empty_table(),
-                np.zeros(fold.COUNTERS, np.int64),
+                np.zeros(itch_rows.COUNTERS, np.int64),
                 np.zeros(3, np.int64),
             )
         )
@@ -216,7 +217,7 @@ def _midnight(day: date) -> int:
 def _ignored(counts: Int64, packets: Int64) -> dict[str, int]:
     found = {LAYOUTS[chr(k)].name: int(counts[k]) for k in np.flatnonzero(counts[:256]).tolist()}
     found |= {PACKETS[chr(k)]: int(packets[k]) for k in np.flatnonzero(packets[:256]).tolist()}
-    counts[fold.N_DUPLICATE] += packets[256]
+    counts[itch_rows.N_DUPLICATE] += packets[256]
     found |= {name: int(counts[k]) for k, name in SPECIAL.items() if counts[k]}
     if packets[257]:
         found["opened"] = int(packets[257])

@@ -2,6 +2,11 @@
 
 State is preallocated; a kernel asks :func:`has_room` before each message and gives control back when there is none, and
 :func:`grown` returns a table twice as large.
+
+Two others hold resting orders by id, for other jobs. The book's index (:mod:`marketdata.order_index`) finds a record that queues
+point at and that therefore never moves, for one instrument: entries of 8 bytes lead to it. Here nothing points at an order, all
+instruments of a codec share one table, and what a message needs lies in the entry itself, which moves when an earlier one
+goes. :mod:`marketdata.codecs.resting_orders` serves a codec that is plain Python and asks for prices as well as ids.
 """
 
 from typing import Final, NamedTuple

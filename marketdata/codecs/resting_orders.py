@@ -1,4 +1,9 @@
-"""Orders of one book that are known by id, with the best price of each side at hand."""
+"""Orders of one book that are known by id, with the best price of each side at hand; for codecs that are plain Python.
+
+A book for such a codec, not a third of its kind: crossing an order's price asks for the prices of a side, which
+:mod:`marketdata.codecs.order_table` does not keep, and a call from Python into a kernel of :mod:`marketdata.order_book` costs
+several times what a dictionary and a sorted list do here, one message at a time.
+"""
 
 from bisect import bisect_left, insort
 
