@@ -3,8 +3,9 @@
 It trades forecasts exactly as the engine's taker does where only the top of the book matters: entries and exits are decided
 when a forecast arrives, by the same compiled rule; orders are IOC limits that meet the venue's best quotes at the row's
 ``arrive_ns`` and fill at most the lots there; nothing is decided while an order's answer is under way; fees on both sides, to
-the nano; everything is flat before the session's last seconds. What it leaves out: levels behind the best, the risk gate and
-the drawdown ladder, quotes between two rows (the last close of a session uses the last row's quotes).
+the nano, at the venue's tier for the volume that was traded before the session, and an amount a fill where the venue has one;
+everything is flat before the session's last seconds. What it leaves out: levels behind the best, the risk gate and the drawdown
+ladder, quotes between two rows (the last close of a session uses the last row's quotes).
 """
 
 from dataclasses import dataclass, replace
@@ -15,11 +16,12 @@ import numpy.typing as npt
 from backtests.evidence_clock import Clock as Clock
 from backtests.evidence_clock import evidence_clock as evidence_clock
 from backtests.parameters import TakerParameters
-from backtests.screen_kernel import TOTALS, Columns, screen_kernel
+from backtests.screen_kernel import TOTALS, Columns, FeeTiers, screen_kernel
 from backtests.screen_kernel import TRIP_DTYPE as TRIP_DTYPE
 from features.dataset import Dataset
 from marketdata.clock import NS_PER_DAY, Session
 from marketdata.settings import Settings
+from marketdata.taker_cost import TakerCost, fee_schedule
 from models.forecast import FORECAST_DTYPE, ForecastArray
 from trading.config import ENDING_NS, last_entry_ns
 
@@ -95,7 +97,7 @@ class Screen:
 
     Attributes
     ----------
-    columns, times, inst
+    columns, times, inst, tiers
         What :func:`backtests.screen_kernel.screen_kernel` reads; ``times`` under the settings' own holding.
     parameters : TakerParameters
         Those of :meth:`run`.
@@ -108,6 +110,7 @@ class Screen:
     columns: Columns
     times: Int64
     inst: Int64
+    tiers: FeeTiers
 
     @classmethod
     def build(
@@ -126,11 +129,14 @@ class Screen:
         if edge_margin is not None:
             chosen = replace(chosen, edge_margin=edge_margin)
         clock = evidence_clock(dataset, settings.gate.clock_ns)
-        inst = np.zeros((len(dataset.instruments), 4), np.int64)
+        tiers = fee_tiers(dataset, settings)
+        inst = np.zeros((len(dataset.instruments), 5), np.int64)
         slot_of = np.zeros(max((i.instrument_id for i in dataset.instruments), default=0) + 1, np.int64)
         for slot, item in enumerate(dataset.instruments):
             slot_of[item.instrument_id] = slot
-            inst[slot] = (item.unit_nanos, item.fees.taker_ppm, item.tick_units, item.instrument_id)
+            trade_nanos = TakerCost.of(settings, item).trade_nanos
+            least = int(tiers.taker_ppm[slot].min())
+            inst[slot] = (item.unit_nanos, least, item.tick_units, item.instrument_id, trade_nanos)
         slots = slot_of[dataset.instrument_id]
         traded = np.array([i.is_traded for i in dataset.instruments] or [True])
         bid, ask = dataset.bid_units, dataset.ask_units
@@ -144,7 +150,7 @@ class Screen:
             np.stack([bid, ask, dataset.entry_bid_units, dataset.entry_ask_units], axis=1),
             np.stack([dataset.entry_bid_lots, dataset.entry_ask_lots], axis=1),
         )
-        return cls(dataset, settings, clock, chosen, columns, session_times(dataset, clock, settings), inst)
+        return cls(dataset, settings, clock, chosen, columns, session_times(dataset, clock, settings), inst, tiers)
 
     def with_parameters(self, parameters: TakerParameters) -> "Screen":
         """Return the screen of the same rows under other parameters; nothing is prepared again."""
@@ -182,6 +188,7 @@ class Screen:
             self.columns,
             times,
             self.inst,
+            self.tiers,
             ints,
             floats,
             self.settings.latency.response_ns,
@@ -217,6 +224,25 @@ def session_times(dataset: Dataset, clock: Clock, settings: Settings) -> Int64:
         begin, after = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
         times[s] = (last, end, clock.first[s], clock.start[s], clock.length[s], begin, after, goes_on)
     return times
+
+
+def fee_tiers(dataset: Dataset, settings: Settings) -> FeeTiers:
+    """Return the taker fees of the dataset's instruments by volume, as the kernel reads them."""
+    count = len(dataset.instruments)
+    schedules = [fee_schedule(settings, item) for item in dataset.instruments]
+    most = max((len(own.tiers) for own in schedules if own is not None), default=1)
+    from_volume, taker_ppm = np.full((count, most), np.inf), np.zeros((count, most), np.int64)
+    stated, venue = np.zeros(count), np.zeros(count, np.int64)
+    names = sorted({item.venue for item in dataset.instruments})
+    for slot, (item, own) in enumerate(zip(dataset.instruments, schedules, strict=True)):
+        venue[slot] = names.index(item.venue)
+        rows = [(0.0, item.fees.taker_ppm)] if own is None else [(t.from_volume, t.taker_ppm) for t in own.tiers]
+        stated[slot] = 0.0 if own is None else own.volume
+        taker_ppm[slot] = rows[-1][1]
+        for tier, (volume, ppm) in enumerate(rows):
+            from_volume[slot, tier], taker_ppm[slot, tier] = volume, ppm
+    day = np.array([session.date.toordinal() for session in dataset.sessions] or [0], np.int64)
+    return FeeTiers(venue, from_volume, taker_ppm, stated, day)
 
 
 def forecast_values(forecasts: ForecastArray) -> Float64:

@@ -8,6 +8,7 @@ from numba import njit
 
 from trading.ledger import share_ceil
 from trading.strategies import T_EXIT_TICKS, T_HORIZON, T_MARGIN, entry_decision, stays_in
+from trading.venue_rules import VOLUME_DAYS
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -58,6 +59,20 @@ class Columns(NamedTuple):
     lots: Int64
 
 
+class FeeTiers(NamedTuple):
+    """Taker fees by the volume of thirty days, as the kernel reads them.
+
+    ``venue`` is a number an instrument, ``from_volume`` and ``taker_ppm`` have shape (instruments, tiers), short schedules filled
+    up with tiers that nothing reaches; ``stated`` is the volume that the settings state, ``day`` the ordinal of each session.
+    """
+
+    venue: Int64
+    from_volume: Float64
+    taker_ppm: Int64
+    stated: Float64
+    day: Int64
+
+
 _POSITION: Final = 0
 _EXPIRY: Final = 1
 _BUSY: Final = 2
@@ -72,12 +87,31 @@ _CAPPED: Final = 10
 
 
 @njit(cache=True)
-def _trade(book: Int64, inst: Int64, side: int, lots: int, price: int) -> None:
+def _session_fees(tiers: FeeTiers, volumes: Float64, s: int, out: Int64) -> None:
+    """Write each instrument's taker fee in a session: the tier that the thirty days before it reach."""
+    for k in range(len(out)):
+        volume = tiers.stated[k]
+        for p in range(s):
+            if tiers.day[s] - VOLUME_DAYS <= tiers.day[p] < tiers.day[s]:
+                for other in range(len(out)):
+                    if tiers.venue[other] == tiers.venue[k]:
+                        volume += volumes[p, other]
+        reached = 0
+        for tier in range(tiers.from_volume.shape[1]):
+            if tiers.from_volume[k, tier] <= volume:
+                reached = tier
+        out[k] = tiers.taker_ppm[k, reached]
+
+
+@njit(cache=True)
+def _trade(book: Int64, inst: Int64, taker_ppm: int, side: int, lots: int, price: int) -> float:
+    """Book a fill and return its value in quote currency."""
     notional = price * lots * inst[0]
-    fee = share_ceil(notional, inst[1])
+    fee = share_ceil(notional, taker_ppm) + inst[4]
     book[_CASH] -= side * notional + fee
     book[_FEES] += fee
     book[_POSITION] += side * lots
+    return notional * 1e-9
 
 
 @njit(cache=True)
@@ -116,6 +150,7 @@ def screen_kernel(
     columns: Columns,
     times: Int64,
     inst: Int64,
+    tiers: FeeTiers,
     ints: Int64,
     floats: Float64,
     response: int,
@@ -130,8 +165,10 @@ def screen_kernel(
 ) -> int:
     """Trade one set of forecasts with one set of parameters and return the number of round trips.
 
-    ``times`` is as the screen's ``session_times`` makes it, ``inst`` one row an instrument (money of a unit, taker fee, tick,
-    id), ``ints`` and ``floats`` the taker's. ``edges`` is the last column of ``values``, contiguous: most rows need nothing else.
+    ``times`` is as the screen's ``session_times`` makes it, ``inst`` one row an instrument (money of a unit, its least taker
+    fee, tick, id, fee a fill in nanos), ``tiers`` what decides a session's taker fee, as an engine does that carries the volume
+    from session to session, ``ints`` and ``floats`` the taker's. ``edges`` is the last column of ``values``, contiguous: most
+    rows need nothing else.
     Written: ``pnl`` (nanos by interval), the first ``len(trips)`` round trips, ``counts`` (entries sent, those at the Kelly cap)
     and ``totals`` (gross profit, fees, round trips that paid, seconds held, turnover of both sides; money in quote currency).
     """
@@ -141,9 +178,15 @@ def screen_kernel(
     spare = np.zeros(1, trips.dtype)
     books = np.zeros((len(inst), 11), np.int64)
     shifted = len(source) > 0
+    fees = inst[:, 1].copy()
+    volumes = np.zeros((len(times), len(inst)), np.float64)
+    span = 0
     done = 0
     for s in range(len(times)):
         time = times[s]
+        if s == 0 or times[s - 1, 7] == 0:
+            span = s
+            _session_fees(tiers, volumes, s, fees)
         books[:, _LAST] = -1
         for i in range(time[5], time[6]):
             if due[i] >= time[1]:
@@ -162,9 +205,9 @@ def screen_kernel(
                 for k in range(len(inst)):
                     if k != slot and (books[k, _POSITION] != 0 or due[i] < books[k, _BUSY]):
                         others += 1
-                unit, taker = inst[slot, 0], inst[slot, 1]
+                unit, taker, trade = inst[slot, 0], fees[slot], inst[slot, 4]
                 bid, ask = quotes[i, 0], quotes[i, 1]
-                side, lots, capped = entry_decision(values[place], bid, ask, taker, unit, others, ints, floats)
+                side, lots, capped = entry_decision(values[place], bid, ask, taker, trade, unit, others, ints, floats)
                 if lots == 0:
                     continue
                 counts[0] += 1
@@ -175,7 +218,7 @@ def screen_kernel(
                 there = lots_there[i, 1] if side > 0 else lots_there[i, 0]
                 if there > 0 and (price <= ask if side > 0 else price >= bid):
                     lots = min(lots, there)
-                    _trade(book, inst[slot], side, lots, price)
+                    volumes[span, slot] += _trade(book, inst[slot], fees[slot], side, lots, price)
                     book[_ENTRY_NS] = arrive[i]
                     book[_ENTRY_ROW] = i
                     book[_ENTRY_PRICE] = price
@@ -185,7 +228,8 @@ def screen_kernel(
             bid, ask = quotes[i, 0], quotes[i, 1]
             if recv[i] < book[_EXPIRY] or bid > ask:
                 continue
-            if recv[i] <= time[0] and stays_in(edges[place], position, bid, ask, inst[slot, 1], floats):
+            unit, taker, trade = inst[slot, 0], fees[slot], inst[slot, 4]
+            if recv[i] <= time[0] and stays_in(edges[place], position, bid, ask, taker, trade, unit, floats):
                 book[_EXPIRY] = recv[i] + ints[T_HORIZON]
                 continue
             side = 1 if position > 0 else -1
@@ -194,7 +238,8 @@ def screen_kernel(
             there = lots_there[i, 0] if side > 0 else lots_there[i, 1]
             book[_BUSY] = arrive[i] + response
             if there > 0 and (price >= bid - through if side > 0 else price <= ask + through):
-                _trade(book, inst[slot], -side, min(abs(position), there), price)
+                lots = min(abs(position), there)
+                volumes[span, slot] += _trade(book, inst[slot], fees[slot], -side, lots, price)
                 if book[_POSITION] == 0:
                     where = _interval(time, period, arrive[i])
                     trip = trips[done] if done < len(trips) else spare[0]
@@ -208,7 +253,7 @@ def screen_kernel(
             if book[_POSITION] != 0 and book[_LAST] >= 0:
                 side = 1 if book[_POSITION] > 0 else -1
                 price = quotes[book[_LAST], 0] if side > 0 else quotes[book[_LAST], 1]
-                _trade(book, inst[slot], -side, abs(book[_POSITION]), price)
+                volumes[span, slot] += _trade(book, inst[slot], fees[slot], -side, abs(book[_POSITION]), price)
                 where = _interval(time, period, time[1])
                 trip = trips[done] if done < len(trips) else spare[0]
                 pnl[where] += _book_trip(book, inst[slot], side, time[1], price, -1, trip, totals)

@@ -15,8 +15,8 @@ import numpy as np
 from backtests.replay import BacktestResult, run_days
 from marketdata.clock import Session
 from marketdata.events import EventArray
-from marketdata.instruments import Instrument
 from marketdata.settings import Settings
+from marketdata.taker_cost import venue_fees
 from marketdata.venue_settings import FeeSettings, Venues
 from models.forecast import ForecastArray
 from trading.journal import FILL
@@ -138,14 +138,6 @@ def scaled_settings(settings: Settings, *, size: float, fees: float) -> Settings
     )
 
 
-def _taker_ppm(settings: Settings, item: Instrument) -> int:
-    """Return an instrument's taker fee: its own, or of its venue's schedule at the volume that the settings state."""
-    venue = settings.venues.get(item.venue)
-    if venue is None or venue.fees is None:
-        return item.fees.taker_ppm
-    return [tier.taker_ppm for tier in venue.fees.tiers if tier.from_volume <= venue.fees.volume][-1]
-
-
 def _scaled_fees(own: FeeSettings | None, factor: float) -> FeeSettings | None:
     """Return a venue's schedule with every fee times a factor; the volumes that its tiers begin at stay."""
     if own is None:
@@ -191,7 +183,7 @@ def run_surfaces(
                 points.append(_point(size, latency, fee, results))
                 if progress is not None:
                     progress("sensitivity", len(points), total)
-    traded = [_taker_ppm(settings, item) for item in settings.instruments if item.is_traded]
+    traded = [venue_fees(settings, item).taker_ppm for item in settings.instruments if item.is_traded]
     fee_bps = float(np.mean(traded)) / 100.0 if traded else 0.0
     return Surfaces(tuple(sizes), tuple(latencies), tuple(fees), fee_bps, tuple(points))
 

@@ -133,6 +133,7 @@ def sweep(
             screen.columns,
             times,
             screen.inst,
+            screen.tiers,
             ints,
             floats,
             response,

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from backtests.report.record_features import BookPicture, ExplainedRow, FeatureReport, LabelFormRow
 from marketdata.partitions import PartitionMissing, PartitionQuarantined, load_partition
 from marketdata.paths import PartitionKey
+from marketdata.taker_cost import TakerCost
 from orchestration.side_files import FEATURES
 from orchestration.stage import StageContext
 from orchestration.stages_dataset import load_dataset
@@ -165,6 +166,7 @@ def label_forms(context: StageContext) -> tuple[LabelFormRow, ...]:
             settings.label,
             settings.latency,
             context.session,
+            TakerCost.of(settings, item),
         ):
             found[score.form].append(score)
     return tuple(

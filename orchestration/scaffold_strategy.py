@@ -40,6 +40,8 @@ from trading.strategies import (
     V_OUTCOME,
     V_POSITION,
     V_TAKER_PPM,
+    V_TRADE_FEE,
+    V_UNIT_NANOS,
     V_UNSETTLED,
     WAKE_FORECAST,
     Floats,
@@ -47,6 +49,7 @@ from trading.strategies import (
     Strategy,
     put_order,
     round_trip_cost,
+    trade_fee_cost,
 )
 
 LOTS: Final = 0
@@ -90,7 +93,9 @@ def decide_{name}(
         if view[V_FORECAST_NS] > ints[LAST_ENTRY]:
             view[V_OUTCOME] = TOO_LATE
             return 0
-        if abs(edge) <= round_trip_cost(bid, ask, view[V_TAKER_PPM]) * (1.0 + floats[MARGIN]):
+        cost = round_trip_cost(bid, ask, view[V_TAKER_PPM])
+        cost += trade_fee_cost(view[V_TRADE_FEE], view[V_UNIT_NANOS], ints[LOTS])
+        if abs(edge) <= cost * (1.0 + floats[MARGIN]):
             view[V_OUTCOME] = NO_EDGE
             return 0
         side, lots = (BID if edge > 0.0 else ASK), ints[LOTS]

@@ -8,6 +8,7 @@ import numpy as np
 from marketdata.clock import NS_PER_DAY
 from marketdata.events import EventArray, events_from_frame, events_to_frame
 from marketdata.partitions import CheckResult, load_partition, read_manifest
+from marketdata.taker_cost import TakerCost
 from orchestration import companion, stopwatch, warming
 from orchestration.inbox import inbox_path, read_inbox
 from orchestration.stage import Produced, StageContext
@@ -108,7 +109,7 @@ def labels(context: StageContext) -> Produced:
             found = np.concatenate([found, *neighbours(context, range(1, days + 1))])
             session = replace(session, close_ns=session.close_ns + days * NS_PER_DAY)
         spec = label_spec(settings.label, settings.latency)
-        frame = make_labels(spec, rows, found, instrument, session)
+        frame = make_labels(spec, rows, found, instrument, session, TakerCost.of(settings, instrument))
     with stopwatch.part(stopwatch.QUALITY):
         checks, bad = audit_labels(frame, rows)
         suite_checks, result = run_suite("labels", frame, settings)

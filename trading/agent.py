@@ -121,6 +121,7 @@ from trading.strategies.interface import (
     V_TIMER_NS,
     V_TOP_CHANGES,
     V_TOP_DEPTH,
+    V_TRADE_FEE,
     V_UNIT_NANOS,
     V_UNSETTLED,
     V_VARIANCE,
@@ -152,6 +153,7 @@ def prepare_view(agent: AgentState, parameters: EngineParameters, view: Int64) -
         view[slot, V_MAKER_PPM] = fixed[K_MAKER_PPM]
         view[slot, V_TAKER_PPM] = fixed[K_TAKER_PPM]
         view[slot, V_INSTRUMENT] = fixed[K_ID]
+        view[slot, V_TRADE_FEE] = fixed[K_TRADE_FEE]
         show_top(agent.inst[slot], view[slot])
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from marketdata.instruments import Fees, Instrument
 from marketdata.settings import LatencySettings
+from marketdata.taker_cost import reached_tier
 from trading.latency import LatencyModel, latency_tables
 from trading.ledger import to_nanos
 from trading.state import (
@@ -61,7 +62,7 @@ class FeeSchedule:
 
     def fees(self, volume: float) -> Fees:
         """Return the fees of the tier that a volume of thirty days reaches."""
-        reached = [tier for tier in self.tiers if tier.from_volume <= volume][-1]
+        reached = reached_tier(self.tiers, volume)
         return Fees(maker_ppm=reached.maker_ppm, taker_ppm=reached.taker_ppm)
 
 

@@ -11,6 +11,7 @@ from marketdata.clock import Session
 from marketdata.events import EventArray
 from marketdata.instruments import Instrument
 from marketdata.settings import LabelSettings, LatencySettings
+from marketdata.taker_cost import TakerCost
 
 
 def compare_forms(
@@ -20,12 +21,13 @@ def compare_forms(
     label: LabelSettings,
     latency: LatencySettings,
     session: Session,
+    cost: TakerCost | None = None,
 ) -> tuple[LabelScore, ...]:
     """Return class shares and persistence scores of every form, on the same rows and with the same numbers."""
     ts_recv = rows.key("ts_recv")
     found = []
     for form in FORMS:
-        frame = make_labels(label_spec(label, latency, form), rows, events, instrument, session)
+        frame = make_labels(label_spec(label, latency, form), rows, events, instrument, session, cost)
         y, ts_known = frame["y"].to_numpy(), frame["ts_known"].to_numpy()
         happened = None
         if form == "smoothed" and len(events):

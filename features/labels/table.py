@@ -15,6 +15,7 @@ from marketdata.clock import Session
 from marketdata.events import EventArray
 from marketdata.instruments import Instrument
 from marketdata.settings import LabelSettings, LatencySettings
+from marketdata.taker_cost import TakerCost
 
 LABEL_SCHEMA: Final = {
     "ts_recv": pl.Int64,
@@ -32,7 +33,12 @@ LABEL_SCHEMA: Final = {
 
 
 def make_labels(
-    spec: LabelSpec, rows: FeatureRows, events: EventArray, instrument: Instrument, session: Session
+    spec: LabelSpec,
+    rows: FeatureRows,
+    events: EventArray,
+    instrument: Instrument,
+    session: Session,
+    cost: TakerCost | None = None,
 ) -> pl.DataFrame:
     """Return the label of each feature row.
 
@@ -46,12 +52,14 @@ def make_labels(
         The session's events of the instrument; further ones after it do no harm.
     session : Session
         A window that does not end inside it has no label. Where markets never close, give a longer one with its events.
+    cost : TakerCost, optional
+        What a taker pays there beside the spread; default: the instrument's own fee.
 
     Returns
     -------
     pl.DataFrame
         Columns of :data:`LABEL_SCHEMA`. ``y`` is -1 or 1 where ``move_units`` lies beyond ``threshold_units``, else 0:
-        half the spread at the decision plus one taker fee on the mid, that many times ``barrier_thresholds`` for the
+        half the spread at the decision plus one side's fees (``cost``), that many times ``barrier_thresholds`` for the
         triple barrier, 0 for the next move. The label is missing (``LABEL_MISSING``, NaN, ``NEVER_KNOWN``) across a gap,
         halt or CLEAR, beyond the session, on a one-sided book, and where what settles it was not received. The entry
         quotes are the venue's own at the exchange time ``arrive_ns``, 0 lots where there were none. An instrument that is
@@ -59,7 +67,9 @@ def make_labels(
     """
     ts_recv = rows.key("ts_recv")
     arrive = ts_recv + spec.to_venue_ns
-    threshold = _threshold(rows, instrument)
+    threshold = _threshold(rows, instrument.fees.taker_ppm, 0.0)
+    if cost is not None:
+        threshold = _threshold(rows, cost.taker_ppm, cost.trade_units)
     if not instrument.is_traded or len(events) == 0:
         found = Outcome(np.full(len(ts_recv), np.nan), np.full(len(ts_recv), NEVER_KNOWN))
         entry = np.zeros((len(ts_recv), 4), np.int64)
@@ -93,9 +103,10 @@ def executable_labels(
     label: LabelSettings,
     latency: LatencySettings,
     session: Session,
+    cost: TakerCost | None = None,
 ) -> pl.DataFrame:
     """Return the executable label of each feature row, whatever form the settings choose; see :func:`make_labels`."""
-    return make_labels(label_spec(label, latency, "executable"), rows, events, instrument, session)
+    return make_labels(label_spec(label, latency, "executable"), rows, events, instrument, session, cost)
 
 
 def label_classes(value: Float64, threshold: Float64) -> npt.NDArray[np.int8]:
@@ -104,10 +115,10 @@ def label_classes(value: Float64, threshold: Float64) -> npt.NDArray[np.int8]:
     return np.where(np.isnan(value), LABEL_MISSING, np.nan_to_num(beyond)).astype(np.int8)
 
 
-def _threshold(rows: FeatureRows, instrument: Instrument) -> Float64:
-    """Return half the spread at each row plus one taker fee on its mid, price units."""
+def _threshold(rows: FeatureRows, taker_ppm: int, trade_units: float) -> Float64:
+    """Return half the spread at each row plus one side's fees on its mid, price units."""
     bid, ask = rows.key("bid_units"), rows.key("ask_units")
-    return np.asarray((ask - bid) / 2.0 + (ask + bid) / 2.0 * instrument.fees.taker_ppm / 1e6, np.float64)
+    return np.asarray((ask - bid) / 2.0 + (ask + bid) / 2.0 * taker_ppm / 1e6 + trade_units, np.float64)
 
 
 def _entry(path: QuotePath, arrive: Int64) -> Int64:

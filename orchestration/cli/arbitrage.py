@@ -10,6 +10,7 @@ from rich.table import Table
 
 from marketdata.clock import NS_PER_MS
 from marketdata.settings import Settings, SettingsError
+from marketdata.taker_cost import at_venue_fees
 from orchestration.cli.console import out
 from orchestration.cli.live import _opener, _stop_event
 from orchestration.cli.roots import chosen
@@ -56,7 +57,7 @@ def arbitrage(
     root, settings = chosen(context).open()
     try:
         monitor = ArbitrageMonitor(
-            tuple(settings.instrument(symbol) for symbol in legs),
+            tuple(at_venue_fees(settings, settings.instrument(symbol)) for symbol in legs),
             size=size,
             least_bps=least_bps,
             stale_ns=round(stale_ms * NS_PER_MS),

@@ -1,11 +1,17 @@
 """The screen makes the engine's round trips at the top of the book, and its money adds up."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
-from backtests.replay import run_backtest
+from backtests.replay import run_backtest, run_days
 from backtests.screen import Screen, align_forecasts, evidence_clock, screen
-from marketdata.clock import NS_PER_MINUTE
+from features.dataset import Dataset
+from marketdata.clock import NS_PER_DAY, NS_PER_MINUTE, Session
+from marketdata.events import EventArray
+from marketdata.venue_settings import Venues, VenueSettings
 from models.forecast import FORECAST_DTYPE, ForecastArray, quantise
 from tests.backtests.conftest import Hour
 from tests.backtests.rows import make_forecasts, make_rows, make_settings
@@ -118,3 +124,85 @@ def test_the_clock_runs_from_each_sessions_first_row_to_its_close() -> None:
     ends = clock.ts_ns[clock.row_interval]
     assert np.all((late.ts_recv < ends) & (late.ts_recv >= ends - NS_PER_MINUTE))
     assert clock.days == tuple(s.date.isoformat() for s in rows.sessions)
+
+
+def _next_day(hour: Hour, days: int) -> tuple[Session, EventArray, Dataset]:
+    """Return the hour again, some days later."""
+    late = days * NS_PER_DAY
+    session = Session(
+        hour.session.date + timedelta(days=days), hour.session.open_ns + late, hour.session.close_ns + late
+    )
+    events = hour.events.copy()
+    events["ts_event"] += late
+    events["ts_recv"] += late
+    rows = hour.dataset
+    moved = {name: getattr(rows, name) + late for name in ("ts_recv", "ts_event", "ts_known", "arrive_ns")}
+    return session, events, replace(rows, sessions=(session,), **moved)
+
+
+def _together(first: Dataset, second: Dataset) -> Dataset:
+    names = [name for name in first.__dataclass_fields__ if isinstance(getattr(first, name), np.ndarray)]
+    joined = {name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in names}
+    joined["session"] = np.repeat(np.array([0, 1], np.int32), [len(first), len(second)])
+    return replace(first, sessions=first.sessions + second.sessions, **joined)
+
+
+@pytest.mark.parametrize(
+    ("days", "stated", "per_trade", "ppm"),
+    [(1, 0.0, 0.0, [90, 10]), (1, 0.0, 0.75, [90, 10]), (40, 0.0, 0.0, [90, 90]), (1, 1e9, 0.75, [10, 10])],
+)
+def test_a_venues_tiers_and_its_fee_a_fill_are_paid_as_the_engine_pays_them(
+    instant_hour: Hour, days: int, stated: float, per_trade: float, ppm: list[int]
+) -> None:
+    hour = instant_hour
+    tiers = [
+        {"from_volume": 0.0, "maker_ppm": 0, "taker_ppm": 90},
+        {"from_volume": 20_000.0, "maker_ppm": 0, "taker_ppm": 10},
+    ]
+    fees = {"tiers": tiers, "per_trade": per_trade, "volume": stated}
+    venue = hour.settings.instruments[0].venue
+    settings = hour.settings.model_copy(
+        update={
+            "venues": Venues({venue: VenueSettings.model_validate({"fees": fees})}),
+            "strategy": hour.settings.strategy.model_copy(update={"order_lots": 4}),
+        }
+    )
+    session, events, later = _next_day(hour, days)
+    both = _together(hour.dataset, later)
+    forecasts = _noise(replace(hour, dataset=both), 3, 8.0)
+    fast = screen(both, forecasts, settings)
+    of_day = {hour.session: (hour.events, forecasts[: len(later)]), session: (events, forecasts[len(later) :])}
+    slow = run_days(settings, of_day)
+    names = ("instrument_id", "side", "entry_ns", "exit_ns", "gross_nanos", "fee_nanos")
+    inside = fast.trips[fast.trips["exit_row"] >= 0]
+    ours = {tuple(int(t[name]) for name in names): t for t in inside}
+    theirs = {tuple(row[name] for name in names) for one in slow for row in one.round_trips().iter_rows(named=True)}
+    assert len(ours) > 20
+    assert set(ours) <= theirs
+    assert len(theirs) == len(fast.trips)
+    both_pnl = sum((key[4] - key[5]) for key in theirs & set(ours))
+    assert both_pnl == int((inside["gross_nanos"] - inside["fee_nanos"]).sum()), "net profit, to the nano"
+    unit = settings.instruments[0].unit_nanos
+    for day, rate in enumerate(ppm):
+        trips = inside[(inside["entry_ns"] >= session.open_ns) == bool(day)]
+        value = (trips["entry_units"] + trips["exit_units"]) * trips["lots"] * unit
+        # Two fills, each rounded up to the nano; a trip that left in two pieces pays a third fee a fill.
+        whole = trips["fee_nanos"] == np.ceil(value * rate / 1e6) + 2e9 * per_trade
+        near = np.abs(trips["fee_nanos"] - value * rate / 1e6 - 2e9 * per_trade) <= 2
+        assert (whole | near).mean() > 0.9
+
+
+def test_a_fee_a_fill_keeps_out_bets_that_it_eats() -> None:
+    settings = make_settings(1)
+    rows = make_rows(settings, 5)
+    forecasts = make_forecasts(rows, settings, 1, skill=0.5)
+    free = screen(rows, forecasts, settings)
+    tiers = [{"from_volume": 0.0, "maker_ppm": 0, "taker_ppm": settings.instruments[0].fees.taker_ppm}]
+    counts = [free.round_trips]
+    for amount in (1e-9, 0.02, 1e3):
+        fees = {"fees": {"tiers": tiers, "per_trade": amount}}
+        dear = settings.model_copy(
+            update={"venues": Venues({settings.instruments[0].venue: VenueSettings.model_validate(fees)})}
+        )
+        counts.append(screen(rows, forecasts, dear).round_trips)
+    assert counts[0] == counts[1] > counts[2] > counts[3] == 0

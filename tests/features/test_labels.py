@@ -11,8 +11,11 @@ from features.rows import FeatureRows
 from marketdata.book import empty_book, fold_best
 from marketdata.clock import NS_PER_MS, NS_PER_S, Session
 from marketdata.events import CLEAR, F_LAST, STATUS, EventArray
-from marketdata.instruments import BookKind
+from marketdata.instruments import BookKind, Fees
+from marketdata.presets import preset
 from marketdata.settings import LabelSettings, LatencySettings, SamplingSettings
+from marketdata.taker_cost import TakerCost, at_venue_fees, venue_fees
+from marketdata.venue_settings import Venues, VenueSettings
 from tests.features.tape import SESSION, instrument, random_tape
 
 LABEL = LabelSettings(horizon_ns=3 * NS_PER_S, max_gap_ns=20 * NS_PER_S)
@@ -139,3 +142,40 @@ def test_an_instrument_without_a_book_has_rows_and_no_labels(tape: EventArray) -
     assert found.height == len(rows.keys) > 0
     assert (found["y"] == LABEL_MISSING).all()
     assert found["entry_ask_lots"].sum() == 0
+
+
+def test_a_venues_tier_and_its_fee_a_fill_are_part_of_the_threshold(tape: EventArray) -> None:
+    base = preset("simulated", None)
+    tiers = [
+        {"from_volume": 0.0, "maker_ppm": 0, "taker_ppm": 90},
+        {"from_volume": 1e6, "maker_ppm": 0, "taker_ppm": 10},
+    ]
+    plain = _label(tape)
+    lots = min(base.strategy.order_lots, base.strategy.max_position_lots)
+    for stated, ppm in ((0.0, 90), (2e6, 10)):
+        fees = {"tiers": tiers, "per_trade": 0.5, "volume": stated}
+        venues = Venues({"SIM": VenueSettings.model_validate({"fees": fees})})
+        settings = base.model_copy(update={"venues": venues, "instruments": (instrument(),)})
+        cost = TakerCost.of(settings, instrument().model_copy(update={"venue": "SIM"}))
+        found = executable_labels(_rows(tape), tape, instrument(), LABEL, LATENCY, SESSION, cost)
+        keys = _rows(tape).keys
+        bid, ask = keys[:, 3], keys[:, 4]
+        expected = (ask - bid) / 2 + (ask + bid) / 2 * ppm / 1e6 + 0.5e9 / (lots * instrument().unit_nanos)
+        assert found["threshold_units"].to_numpy() == pytest.approx(expected)
+        same = ("move_units", "ts_known", "arrive_ns")
+        assert found.select(same).equals(plain.select(same), null_equal=True)
+    own = executable_labels(_rows(tape), tape, instrument(), LABEL, LATENCY, SESSION, TakerCost.of(base, instrument()))
+    assert own.equals(plain)
+
+
+def test_the_tier_is_the_last_that_the_volume_reaches_and_only_of_its_own_venue() -> None:
+    base = preset("simulated", None)
+    tiers = [{"from_volume": v, "maker_ppm": -p, "taker_ppm": p} for v, p in ((0.0, 90), (100.0, 50), (200.0, 10))]
+    venues = Venues({"SIM": VenueSettings.model_validate({"fees": {"tiers": tiers, "volume": 60.0}})})
+    settings = base.model_copy(update={"venues": venues})
+    item = base.instruments[0]
+    found = [venue_fees(settings, item, traded=traded).taker_ppm for traded in (0.0, 39.0, 40.0, 1e9)]
+    assert found == [90, 90, 50, 10]
+    assert at_venue_fees(settings, item).fees == Fees(maker_ppm=-90, taker_ppm=90)
+    elsewhere = item.model_copy(update={"venue": "ELSEWHERE"})
+    assert at_venue_fees(settings, elsewhere) is elsewhere

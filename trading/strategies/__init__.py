@@ -45,6 +45,7 @@ from trading.strategies.interface import (
     V_TAPE_LOTS,
     V_TICK,
     V_TIMER_NS,
+    V_TRADE_FEE,
     V_UNIT_NANOS,
     V_UNSETTLED,
     WAKE_EVENT,
@@ -75,6 +76,7 @@ from trading.strategies.taker import (
     round_trip_cost,
     stays_in,
     taker,
+    trade_fee_cost,
 )
 from trading.strategies.touch_maker import (
     decide_touch_maker,
@@ -133,6 +135,7 @@ __all__ = [
     "V_TAPE_LOTS",
     "V_TICK",
     "V_TIMER_NS",
+    "V_TRADE_FEE",
     "V_UNIT_NANOS",
     "V_UNSETTLED",
     "WAKE_EVENT",
@@ -153,4 +156,5 @@ __all__ = [
     "stays_in",
     "taker",
     "touch_maker",
+    "trade_fee_cost",
 ]

@@ -70,7 +70,9 @@ V_VARIANCE: Final = 26
 """Variance of the mid a second, in price units squared times 65,536 (:data:`trading.top_flow.VARIANCE_ONE`)."""
 V_INSTRUMENT: Final = 27
 """The instrument's id."""
-V_COUNT: Final = 28
+V_TRADE_FEE: Final = 28
+"""What a fill pays whatever its size, in 1e-9 of the quote currency."""
+V_COUNT: Final = 29
 
 O_CANCEL: Final = 0
 O_SIDE: Final = 1

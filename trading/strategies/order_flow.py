@@ -47,6 +47,7 @@ from trading.strategies.interface import (
     V_TIMER_NS,
     V_TOP_CHANGES,
     V_TOP_DEPTH,
+    V_TRADE_FEE,
     V_UNIT_NANOS,
     V_UNSETTLED,
     V_VARIANCE,
@@ -59,7 +60,7 @@ from trading.strategies.interface import (
     put_cancel,
     put_order,
 )
-from trading.strategies.taker import round_trip_cost
+from trading.strategies.taker import round_trip_cost, trade_fee_cost
 
 F_LOTS: Final = 0
 F_LAST_ENTRY: Final = 1
@@ -138,7 +139,9 @@ def decide_order_flow(
     move = floats[G_IMPACT] * flow * tick
     own_id = view[V_OWN_BID_ID] if view[V_OWN_BID_ID] > 0 else view[V_OWN_ASK_ID]
     side = 1 if move > 0.0 else -1
-    need = round_trip_cost(bid, ask, view[V_TAKER_PPM]) * (1.0 + floats[G_MARGIN])
+    cost = round_trip_cost(bid, ask, view[V_TAKER_PPM])
+    cost += trade_fee_cost(view[V_TRADE_FEE], view[V_UNIT_NANOS], ints[F_LOTS])
+    need = cost * (1.0 + floats[G_MARGIN])
     if own_id > 0:
         own_side = 1 if view[V_OWN_BID_ID] > 0 else -1
         own = view[V_OWN_BID] if own_side > 0 else view[V_OWN_ASK]

@@ -32,6 +32,7 @@ from trading.strategies.interface import (
     V_TAKER_PPM,
     V_TICK,
     V_TIMER_NS,
+    V_TRADE_FEE,
     V_UNIT_NANOS,
     V_UNSETTLED,
     WAKE_FORECAST,
@@ -61,15 +62,32 @@ def round_trip_cost(bid: int, ask: int, taker_ppm: int) -> float:
 
 
 @njit(cache=True)
+def trade_fee_cost(trade_nanos: int, unit_nanos: int, lots: int) -> float:
+    """Return what two fills of ``lots`` pay by the fill, in price units of each lot: an amount a fill weighs on small orders."""
+    return 2.0 * float(trade_nanos) / (float(lots) * float(unit_nanos))
+
+
+@njit(cache=True)
 def entry_decision(
-    forecast: Floats, bid: int, ask: int, taker_ppm: int, unit_nanos: int, open_bets: int, ints: Ints, floats: Floats
+    forecast: Floats,
+    bid: int,
+    ask: int,
+    taker_ppm: int,
+    trade_nanos: int,
+    unit_nanos: int,
+    open_bets: int,
+    ints: Ints,
+    floats: Floats,
 ) -> tuple[int, int, bool]:
     """Return (side, lots, whether the Kelly cap bound the size): side 0 without an edge, lots 0 where the bet is below one lot.
 
-    The edge must exceed the round-trip cost by the margin, a share of the cost.
+    The edge must exceed the round-trip cost by the margin, a share of the cost. Where fills cost an amount each, that is the
+    cost of so many lots as are ordered: a smaller bet bears more of it, and is made smaller until it pays for itself.
     """
     edge = forecast[3]
-    cost = round_trip_cost(bid, ask, taker_ppm)
+    plain = round_trip_cost(bid, ask, taker_ppm)
+    most = ints[T_ORDER_LOTS]
+    cost = plain + trade_fee_cost(trade_nanos, unit_nanos, most)
     side = 1 if edge > 0.0 else -1
     if abs(edge) <= cost * (1.0 + floats[T_MARGIN]):
         return 0, 0, False
@@ -77,14 +95,25 @@ def entry_decision(
     p_against = forecast[0] if side > 0 else forecast[2]
     price = 0.5 * float(bid + ask)
     share, capped = bet_share(p_for, forecast[1], p_against, abs(edge), cost, price, floats[T_FRACTION], open_bets)
-    return side, bet_lots(share, floats[T_CAPITAL], price, unit_nanos, ints[T_ORDER_LOTS]), capped
+    lots = bet_lots(share, floats[T_CAPITAL], price, unit_nanos, most)
+    while trade_nanos > 0 and 0 < lots < most:
+        most = lots
+        cost = plain + trade_fee_cost(trade_nanos, unit_nanos, most)
+        if abs(edge) <= cost * (1.0 + floats[T_MARGIN]):
+            return 0, 0, False
+        share, capped = bet_share(p_for, forecast[1], p_against, abs(edge), cost, price, floats[T_FRACTION], open_bets)
+        lots = bet_lots(share, floats[T_CAPITAL], price, unit_nanos, most)
+    return side, lots, capped
 
 
 @njit(cache=True)
-def stays_in(edge: float, position: int, bid: int, ask: int, taker_ppm: int, floats: Floats) -> bool:
+def stays_in(
+    edge: float, position: int, bid: int, ask: int, taker_ppm: int, trade_nanos: int, unit_nanos: int, floats: Floats
+) -> bool:
     """Return whether a position at its expiry is held for another horizon: the edge still favours it enough."""
     signed = edge if position > 0 else -edge
-    return signed > floats[T_EXTEND] * round_trip_cost(bid, ask, taker_ppm)
+    cost = round_trip_cost(bid, ask, taker_ppm) + trade_fee_cost(trade_nanos, unit_nanos, abs(position))
+    return signed > floats[T_EXTEND] * cost
 
 
 @cfunc(DECIDE_SIGNATURE, cache=True)
@@ -124,7 +153,8 @@ def decide_taker(
             view[V_TIMER_NS] = now + ints[T_GRACE]
             return 0
         fresh = wake == WAKE_FORECAST and view[V_FORECAST_NS] <= ints[T_LAST_ENTRY]
-        if fresh and stays_in(forecast[3], position, bid, ask, view[V_TAKER_PPM], floats):
+        ppm, trade, unit = view[V_TAKER_PPM], view[V_TRADE_FEE], view[V_UNIT_NANOS]
+        if fresh and stays_in(forecast[3], position, bid, ask, ppm, trade, unit, floats):
             memory[M_EXPIRY] = view[V_FORECAST_NS] + ints[T_HORIZON]
             view[V_TIMER_NS] = memory[M_EXPIRY] + ints[T_GRACE]
             view[V_OUTCOME] = EXTENDED
@@ -144,7 +174,15 @@ def decide_taker(
         view[V_OUTCOME] = TOO_LATE
         return 0
     side, lots, capped = entry_decision(
-        forecast, bid, ask, view[V_TAKER_PPM], view[V_UNIT_NANOS], view[V_OPEN_BETS], ints, floats
+        forecast,
+        bid,
+        ask,
+        view[V_TAKER_PPM],
+        view[V_TRADE_FEE],
+        view[V_UNIT_NANOS],
+        view[V_OPEN_BETS],
+        ints,
+        floats,
     )
     if lots == 0:
         view[V_OUTCOME] = NO_SIZE if side != 0 else NO_EDGE
