@@ -11,7 +11,7 @@ from marketdata.events import ADD, CLEAR, F_LAST, F_SNAPSHOT
 from marketdata.matching import submit_limit
 from marketdata.order_book import OrderBookState
 from marketdata.order_messages import POST_ONLY
-from marketdata.order_queries import best_ask, best_bid, level_orders, order_at
+from marketdata.order_queries import best_ask, best_bid
 from marketdata.simulator.parameters import (
     BUY,
     CANCEL_BID,
@@ -34,7 +34,7 @@ from marketdata.simulator.tape import (
     take_market,
     write_row,
 )
-from marketdata.simulator.visits import theirs
+from marketdata.simulator.visits import other_order, others_at
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -133,26 +133,26 @@ def open_book(book: OrderBookState, tape: Tape, state: npt.NDArray[np.uint64], f
 
 
 @njit(cache=True, forceinline=True)
-def _pick_behind(book: OrderBookState, side: int, place: int) -> int:
+def _pick_behind(book: OrderBookState, side: int, place: int, own_price: Int64, visit_of: npt.NDArray[np.int32]) -> int:
     """Return the id of the order at a place among those behind the best level (counted level by level)."""
     top = best_bid(book) if side == 0 else best_ask(book)
     for d in range(1, DEPTH_LEVELS):
         price = top - d if side == 0 else top + d
-        orders = level_orders(book, side, price)
+        orders = others_at(book, side, price, own_price)
         if place < orders:
-            return order_at(book, side, price, place)
+            return other_order(book, side, price, place, own_price, visit_of)
         place -= orders
     return 0
 
 
 @njit(cache=True, forceinline=True)
-def _pick_stale(book: OrderBookState, side: int, place: int) -> int:
+def _pick_stale(book: OrderBookState, side: int, place: int, own_price: Int64, visit_of: npt.NDArray[np.int32]) -> int:
     """Return the id of the order at a place among the stale ones, best price first."""
     price = best_bid(book) if side == 0 else best_ask(book)
     for _ in range(200):
-        orders = level_orders(book, side, price)
+        orders = others_at(book, side, price, own_price)
         if place < orders:
-            return order_at(book, side, price, place)
+            return other_order(book, side, price, place, own_price, visit_of)
         place -= orders
         price += -1 if side == 0 else 1
     return 0
@@ -175,11 +175,11 @@ def _stale_place(counts: Int64, side: int, u: float) -> int:
 
 
 @njit(cache=True, forceinline=True)
-def _pick_far(book: OrderBookState, side: int, first: int) -> int:
+def _pick_far(book: OrderBookState, side: int, first: int, own_price: Int64, visit_of: npt.NDArray[np.int32]) -> int:
     """Return the id of an order at ``first`` levels from the best or, if there is none, next further out; 0: none."""
     top = best_bid(book) if side == 0 else best_ask(book)
     for d in range(first, 400):
-        found = order_at(book, side, top - d if side == 0 else top + d, 0)
+        found = other_order(book, side, top - d if side == 0 else top + d, 0, own_price, visit_of)
         if found > 0:
             return found
     return 0
@@ -198,11 +198,13 @@ def act(
     sequence: int,
     step: int,
     value: float,
+    own_price: Int64,
     visit_of: npt.NDArray[np.int32],
 ) -> int:
     """Let one process other than the uninformed market orders act; return the rows written so far.
 
-    An order that ``visit_of`` names is never cancelled: see ``marketdata.simulator.visits``.
+    Who cancels is drawn among the others: the visitor's own orders (``own_price``, ``visit_of``: see
+    ``marketdata.simulator.visits``) leave by its plan alone, and stand in for nobody's cancel.
     """
     side = kind & 1
     away = -1 if side == 0 else 1
@@ -225,26 +227,26 @@ def act(
     if kind < DEEP_CANCEL_BID:
         if counts[side] == 0:
             return n
-        found = order_at(book, side, top, int(uniform(state) * counts[side]))
-        return cancel(book, tape, n, ts, sequence, theirs(visit_of, found), uniform(state) < REDUCE_SHARE)
+        found = other_order(book, side, top, int(uniform(state) * counts[side]), own_price, visit_of)
+        return cancel(book, tape, n, ts, sequence, found, uniform(state) < REDUCE_SHARE)
     if kind < IMPROVE_BID:
         if counts[2 + side] == 0:
             return n
-        found = _pick_behind(book, side, int(uniform(state) * counts[2 + side]))
-        return cancel(book, tape, n, ts, sequence, theirs(visit_of, found), False)
+        found = _pick_behind(book, side, int(uniform(state) * counts[2 + side]), own_price, visit_of)
+        return cancel(book, tape, n, ts, sequence, found, False)
     if kind < PICK:
-        found = _pick_stale(book, side, _stale_place(counts, side, uniform(state)))
-        return cancel(book, tape, n, ts, sequence, theirs(visit_of, found), False)
+        found = _pick_stale(book, side, _stale_place(counts, side, uniform(state)), own_price, visit_of)
+        return cancel(book, tape, n, ts, sequence, found, False)
     if kind < FAR:
         lots = draw(state, flow.market_lots, flow.market_share)
         return take_limit(book, tape, n, ts, sequence, 1 - side, lots, top)
     if kind < INFORMED:
-        found = _pick_far(book, side, DEPTH_LEVELS + int(-15.0 * log(uniform(state))))
-        return cancel(book, tape, n, ts, sequence, theirs(visit_of, found), False)
+        found = _pick_far(book, side, DEPTH_LEVELS + int(-15.0 * log(uniform(state))), own_price, visit_of)
+        return cancel(book, tape, n, ts, sequence, found, False)
     taken = BUY if flow.informed[step] > 0 else SELL
     if kind == INFORMED:
         return take_market(book, tape, n, ts, sequence, taken, draw(state, flow.informed_lots, flow.informed_share))
     resting = 1 - taken
     top = best_bid(book) if resting == 0 else best_ask(book)
-    found = order_at(book, resting, top, int(uniform(state) * level_orders(book, resting, top)))
-    return cancel(book, tape, n, ts, sequence, theirs(visit_of, found), False)
+    place = int(uniform(state) * others_at(book, resting, top, own_price))
+    return cancel(book, tape, n, ts, sequence, other_order(book, resting, top, place, own_price, visit_of), False)

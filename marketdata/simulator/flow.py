@@ -19,7 +19,7 @@ import numpy.typing as npt
 from numba import njit
 
 from marketdata.order_book import BEST_PRICE, LIVE, OrderBookState, lent
-from marketdata.order_queries import level_lots, level_orders
+from marketdata.order_queries import level_lots
 from marketdata.simulator.actions import (
     FAR,
     INFORMED,
@@ -76,7 +76,17 @@ from marketdata.simulator.tape import (
     take_limit,
     take_market,
 )
-from marketdata.simulator.visits import Visits, next_visit_s, note_fills, own_passed, uncount, visit_now, watch_touch
+from marketdata.simulator.visits import (
+    Visits,
+    find_own,
+    next_visit_s,
+    note_fills,
+    others_at,
+    own_passed,
+    uncount,
+    visit_now,
+    watch_touch,
+)
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -87,18 +97,21 @@ PRICE_LEFT: Final = -2
 
 
 @njit(cache=True, forceinline=True)
-def _count_orders(book: OrderBookState, counts: Int64) -> None:
-    """Count what rates depend on: of each side the orders at the best price, those behind it, lots at the best, all orders."""
+def _count_orders(book: OrderBookState, counts: Int64, own_price: Int64) -> None:
+    """Count what rates depend on: of each side the orders at the best price, those behind it, lots at the best, all orders.
+
+    A visitor's order (``own_price``) is not among the orders: nobody else cancels for it.
+    """
     for side in range(2):
         best = book.counters[BEST_PRICE + side]
         away = -1 if side == 0 else 1
         behind = 0
         for d in range(1, DEPTH_LEVELS):
-            behind += level_orders(book, side, best + away * d)
-        counts[side] = level_orders(book, side, best)
+            behind += others_at(book, side, best + away * d, own_price)
+        counts[side] = others_at(book, side, best, own_price)
         counts[2 + side] = behind
         counts[6 + side] = level_lots(book, side, best)
-        counts[8 + side] = book.counters[LIVE + side]
+        counts[8 + side] = book.counters[LIVE + side] - (1 if own_price[side] >= 0 else 0)
 
 
 @njit(cache=True, forceinline=True)
@@ -115,12 +128,21 @@ def _passed_lots(book: OrderBookState, side: int, value: float) -> int:
 
 @njit(cache=True, forceinline=True)
 def _base_rates(
-    book: OrderBookState, flow: Flow, rates: Float64, counts: Int64, step: int, value: float, fit: float
+    book: OrderBookState,
+    flow: Flow,
+    rates: Float64,
+    counts: Int64,
+    step: int,
+    value: float,
+    fit: float,
+    own_price: Int64,
+    own_counts: bool,
 ) -> None:
     """Fill the rates that do not decay, and count the stale orders: nearer to the efficient price than the band allows.
 
     ``counts`` holds, bids before asks, the orders at the best price, those behind it within the window, the stale ones, the lots
-    at the best price, all orders, those that the efficient price has passed, and those dear to their owners.
+    at the best price, all orders, those that the efficient price has passed, and those dear to their owners. A visitor's order
+    is not among the orders; where ``own_counts`` it is worth an arbitrageur's while like any other.
     """
     act = flow.activity[step] * flow.pace * fit
     half = flow.half_spread[step]
@@ -137,8 +159,11 @@ def _base_rates(
         stale = 0
         passed = 0
         dear = 0
+        prey = 0
+        if own_counts and own_price[side] >= 0 and away * (value - own_price[side]) > ARBITRAGE_UNITS:
+            prey = 1
         while beyond > STALE_BAND - half:
-            orders = level_orders(book, side, price)
+            orders = others_at(book, side, price, own_price)
             stale += orders
             if beyond > 0.0:
                 passed += orders
@@ -157,7 +182,7 @@ def _base_rates(
         gap = -away * (value - best) - half
         rates[IMPROVE_BID + side] = IMPROVE_RATE if gap >= 1.0 else 0.0
         rates[STALE + side] = STALE_RATE * stale + PICKED_RATE * passed + RACE_RATE * dear
-        rates[PICK + side] = ARBITRAGE_RATE if dear > 0 else 0.0
+        rates[PICK + side] = ARBITRAGE_RATE if dear + prey > 0 else 0.0
         rates[FAR + side] = FAR_CANCEL_RATE * act * max(0, counts[8 + side] - at_top - behind)
         if counts[8 + side] <= LAST_ORDERS:
             for kind in (CANCEL_BID, DEEP_CANCEL_BID, STALE, FAR):
@@ -211,6 +236,7 @@ def run_flow(
     order_capacity = len(tape.order_s)
     rates = np.zeros(PROCESSES)
     counts = np.zeros(14, np.int64)
+    own_price = np.full(2, -1, np.int64)
     fast = np.zeros(HAWKES_TYPES)
     middle = np.zeros(2)
     slow = np.zeros(2)
@@ -234,11 +260,13 @@ def run_flow(
     while True:
         grid_end = (step + 1) * STEP_S
         if counted != n:
-            _count_orders(book, counts)
+            if visitor:
+                find_own(visits, own_price)
+            _count_orders(book, counts, own_price)
             if visitor and not visits.is_counted[0]:
                 uncount(book, visits, counts[6:8])
             counted = n
-        _base_rates(book, flow, rates, counts, step, value, fit)
+        _base_rates(book, flow, rates, counts, step, value, fit, own_price, visits.is_counted[0])
         steady = 0.0
         for k in range(PROCESSES):
             steady += rates[k]
@@ -360,7 +388,7 @@ def run_flow(
                 tape.order_side[orders] = side
                 orders += 1
         else:
-            n = act(book, tape, flow, state, counts, kind, n, ts, sequence, step, value, visits.visit_of)
+            n = act(book, tape, flow, state, counts, kind, n, ts, sequence, step, value, own_price, visits.visit_of)
             if kind == INFORMED:
                 taken = BUY if flow.informed[step] > 0 else SELL
                 for k in range(ADD_BID, HAWKES_TYPES):

@@ -2,8 +2,9 @@
 
 A visit is one post-only limit order: at ``look_ns`` the visitor reads the touch of its side, at ``arrive_ns`` its order for
 that price reaches the engine, at ``cancel_ns`` its cancel does. The flow treats the order as anybody's: makers count it,
-takers hit it in its turn, its arrival and its cancel excite what such events excite. Only the background's cancels never pick
-it: a pick that hits it is no event, so every other order keeps its own rate.
+takers hit it in its turn, its arrival and its cancel excite what such events excite. Only the background's cancels are drawn
+among the others, whose orders alone set their pace: the visitor leaves by its plan, and its order stands in for nobody's cancel
+(docs/decisions/0165).
 
 A *patient* visitor leaves when the plan says so, whatever the market does; alone at a price that makers have left, it is picked
 off. One that *follows* cancels as soon as it has seen that the touch of the others is not at its price any more.
@@ -24,7 +25,7 @@ from numba import njit
 from marketdata.clock import NS_PER_S, Session
 from marketdata.events import EXECUTE
 from marketdata.order_book import OrderBookState
-from marketdata.order_queries import best_ask, best_bid, level_lots, lots_ahead
+from marketdata.order_queries import best_ask, best_bid, level_lots, level_orders, lots_ahead, order_at
 from marketdata.simulator.parameters import ADD_BID, CANCEL_BID, DEEP_ADD_BID, DEEP_CANCEL_BID, IMPROVE_BID
 from marketdata.simulator.tape import Tape, add_order, cancel
 
@@ -168,11 +169,30 @@ def _clocks(reaction_s: float) -> tuple[Int64, Int64, Float64, Float64]:
 
 
 @njit(cache=True, forceinline=True)
-def theirs(visit_of: npt.NDArray[np.int32], order_id: int) -> int:
-    """Return the id, or 0 where the order is the visitor's: nobody cancels for it."""
-    if order_id < visit_of.shape[0] and visit_of[order_id] > 0:
-        return 0
-    return order_id
+def find_own(visits: Visits, own_price: Int64) -> None:
+    """Write the price at which an order of the visitor rests, by side; -1 where none does."""
+    for side in range(2):
+        v = visits.now_in[side] - 1
+        own_price[side] = visits.price[v] if v >= 0 and visits.status[v] == RESTING else -1
+
+
+@njit(cache=True, forceinline=True)
+def others_at(book: OrderBookState, side: int, price: int, own_price: Int64) -> int:
+    """Return how many orders rest at a price, the visitor's left out."""
+    return level_orders(book, side, price) - (1 if own_price[side] == price else 0)
+
+
+@njit(cache=True, forceinline=True)
+def other_order(
+    book: OrderBookState, side: int, price: int, place: int, own_price: Int64, visit_of: npt.NDArray[np.int32]
+) -> int:
+    """Return the id of the order at a place among those at a price, the visitor's left out; 0: none."""
+    if own_price[side] == price:
+        for before in range(place + 1):
+            if visit_of[order_at(book, side, price, before)] > 0:
+                place += 1
+                break
+    return order_at(book, side, price, place)
 
 
 @njit(cache=True, forceinline=True)

@@ -95,3 +95,16 @@ def test_one_lot_agrees_on_whole_sessions() -> None:
     assert abs(exact["fill_rate_diff"]) < exact["fill_rate_half"]
     for name in ("risk_averse", "probabilistic", "optimistic"):
         assert abs(row(found, "following", name)["fill_rate_diff"]) > abs(exact["fill_rate_diff"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_600)
+def test_thirty_sessions_agree_in_every_measure() -> None:
+    """R20 by its letter, with the number of sessions that decision 0158 set before it was run."""
+    settings = preset("simulated", None, sessions=30)
+    sessions = settings.market_calendar().first_sessions(settings.start_date, 30)
+    found = measure_venue_truth(settings, sessions, lots=(1,), visitors=("following",), models=("fifo",))
+    exact = row(found, "following", "fifo")
+    assert exact["fill_rate_half"] < 0.004
+    for name in ("fill_rate", "wait_s", "markout_1s", "markout_10s"):
+        assert abs(exact[f"{name}_diff"]) < exact[f"{name}_half"], name
