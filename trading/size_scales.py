@@ -5,7 +5,6 @@ where it stays. They are due when the value is known, so that an order decided b
 replayed like every other control.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -13,7 +12,6 @@ import numpy.typing as npt
 
 from trading.controls import ANOMALY, CONTROL_DTYPE, SIZE_SCALE, ControlArray
 from trading.ledger import MILLION
-from trading.sizing import regime_multiplier, volatility_scale
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -39,9 +37,12 @@ def regime_scales(
     """
     if probabilities.shape != (len(known_ns), len(multipliers)):
         raise ValueError(f"probabilities have shape {probabilities.shape}, not {(len(known_ns), len(multipliers))}")
-    weights = np.ascontiguousarray(multipliers, np.float64)
-    rows = np.ascontiguousarray(probabilities, np.float64)
-    return _scales(known_ns, lambda k: regime_multiplier(rows[k], weights), instrument_id, steps)
+    weights = np.clip(np.asarray(multipliers, np.float64), 0.0, 1.0)
+    scale = np.zeros(len(known_ns))
+    for k, weight in enumerate(weights):  # regime by regime, as `regime_multiplier` adds them: the same bits
+        scale += probabilities[:, k] * weight
+    known = np.all(probabilities >= 0.0, axis=1)
+    return _scales(known_ns, np.where(known, np.minimum(scale, 1.0), 0.0), instrument_id, steps)
 
 
 def volatility_scales(
@@ -59,7 +60,9 @@ def volatility_scales(
     """
     if not target > 0:
         raise ValueError(f"target {target} is not positive")
-    return _scales(known_ns, lambda k: volatility_scale(target, volatility[k]), instrument_id, steps)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.where(volatility <= target, 1.0, target / volatility)
+    return _scales(known_ns, np.where(volatility >= 0.0, scale, 0.0), instrument_id, steps)
 
 
 def anomaly_scores(known_ns: Int64, scores: Float64, threshold: float, instrument_id: int) -> ControlArray:
@@ -71,9 +74,9 @@ def anomaly_scores(known_ns: Int64, scores: Float64, threshold: float, instrumen
     return _controls(known_ns[changed], values[changed], ANOMALY, instrument_id)
 
 
-def _scales(known_ns: Int64, scale: Callable[[int], float], instrument_id: int, steps: int) -> ControlArray:
+def _scales(known_ns: Int64, scale: Float64, instrument_id: int, steps: int) -> ControlArray:
     # A hair above the value: 0.3 times 20 must not come out as five steps.
-    level = np.array([int(scale(k) * steps + 1e-9) for k in range(len(known_ns))], np.int64)
+    level = (scale * steps + 1e-9).astype(np.int64)
     values = level * MILLION // steps
     changed = np.flatnonzero(np.diff(values, prepend=MILLION))
     return _controls(known_ns[changed], values[changed], SIZE_SCALE, instrument_id)

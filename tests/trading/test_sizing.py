@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trading.controls import ANOMALY, SIZE_SCALE
+from trading.controls import ANOMALY, SIZE_SCALE, ControlArray
 from trading.size_scales import anomaly_scores, regime_scales, volatility_scales
 from trading.sizing import (
     confidence_share,
@@ -104,3 +104,24 @@ def test_scales_are_controls_where_they_change() -> None:
         regime_scales(times, p, np.ones(3), 0)
     with pytest.raises(ValueError, match="target"):
         volatility_scales(times, np.ones(5), 0.0, 0)
+
+
+def test_scales_of_many_rows_are_those_of_each_row_and_look_at_no_later_one() -> None:
+    rng = np.random.default_rng(4)
+    p = rng.dirichlet([0.4, 0.4, 0.4], 400)
+    p[rng.random(400) < 0.05] = np.nan
+    weights = np.array([1.5, 0.6, -0.3])
+    volatility = np.where(rng.random(400) < 0.05, np.nan, rng.gamma(1.0, 1.0, 400))
+    times = np.arange(400, dtype=np.int64)
+
+    def held(rows: ControlArray) -> list[int]:
+        """Value in force at each time."""
+        place = np.searchsorted(rows["due_ns"], times, side="right") - 1
+        return np.where(place >= 0, rows["value"][place], 1_000_000).tolist()
+
+    regimes, calm = regime_scales(times, p, weights, 0), volatility_scales(times, volatility, 0.7, 0)
+    assert held(regimes) == [int(regime_multiplier(row, weights) * 20 + 1e-9) * 50_000 for row in p]
+    assert held(calm) == [int(volatility_scale(0.7, v) * 20 + 1e-9) * 50_000 for v in volatility]
+    for cut in (1, 57, 399):
+        part = regime_scales(times[:cut], p[:cut], weights, 0)
+        assert part.tolist() == regimes[regimes["due_ns"] < cut].tolist()
