@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,7 @@ from marketdata.binance_archive import BinanceArchiveLayout
 from marketdata.codecs import itch_framing, lobster, shanghai
 from marketdata.codecs.decimals import inferred_instrument
 from marketdata.codecs.formats import FORMATS, Format
-from marketdata.codecs.tables import SourceError, read_bytes
+from marketdata.codecs.tables import UNREADABLE, UNREADABLE_ZIP, SourceError, read_bytes
 from marketdata.events import ADD, DELETE, EXECUTE, LEVEL, QUOTE, REDUCE
 from marketdata.frames import Decoded
 from marketdata.instruments import BookKind, Instrument
@@ -100,7 +100,7 @@ def _lean_symbols(path: Path) -> list[str]:
     try:
         with ZipFile(path) as archive:
             months = {match[1] for name in archive.namelist() if (match := re.search(r"_(\d{6})\.csv$", name))}
-    except (BadZipFile, OSError) as error:
+    except UNREADABLE_ZIP as error:
         raise UnknownRecording(f"{path}: not a readable zip file: {error}") from error
     symbol = path.parent.name.upper()
     return [f"{symbol}_{month}" for month in sorted(months)] or [symbol]
@@ -132,16 +132,19 @@ def _databento_symbols(path: Path) -> list[str]:
         raise UnknownRecording(
             f"{path}: DBN files need the package databento-dbn: pip install 'flowsense[databento]'"
         ) from error
-    with path.open("rb") as file:
-        zipped = file.read(4) == b"\x28\xb5\x2f\xfd"
-        file.seek(0)
-        stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) if zipped else file
-        decoder = dbn.DBNDecoder()
-        while chunk := stream.read(1 << 20):
-            decoder.write(chunk)
-            for record in decoder.decode():
-                metadata: Any = record  # the first one is
-                return sorted(metadata.mappings) or sorted(metadata.symbols)
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(4) == b"\x28\xb5\x2f\xfd"
+            file.seek(0)
+            stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) if zipped else file
+            decoder = dbn.DBNDecoder()
+            while chunk := stream.read(1 << 20):
+                decoder.write(chunk)
+                for record in decoder.decode():
+                    metadata: Any = record  # the first one is
+                    return sorted(metadata.mappings) or sorted(metadata.symbols)
+    except (*UNREADABLE, dbn.DBNError) as error:
+        raise UnknownRecording(f"{path}: cannot be read: {error}") from error
     raise UnknownRecording(f"{path}: the file ends before its metadata")
 
 

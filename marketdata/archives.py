@@ -4,17 +4,16 @@ A *layout* is a kind of file. Every layout of :data:`LAYOUTS` is asked in turn w
 knows is an error that names it, because a recording that is passed over in silence is missed only months later.
 """
 
-import gzip
-import lzma
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, Protocol, cast
+from typing import Final, Protocol
 
 from marketdata.capture import CaptureError, CaptureReader, read_manifest
 from marketdata.capture_format import OPEN_SUFFIX, SUFFIX
 from marketdata.codecs.catalog import VENUES
+from marketdata.codecs.tables import UNREADABLE, SourceError, open_bytes
 from marketdata.frames import FrameBatch
 from marketdata.recordings import (
     RecordingError,
@@ -165,11 +164,14 @@ class BinanceRawLayout:
         yield from _cut(read_binance_raw(path, socket, f"{rest}?symbol={symbol}&limit=1000"))
 
     def _symbol(self, path: Path) -> str:
-        with gzip.open(path) as file:
-            for _, line in zip(range(1_000), file, strict=False):
-                match = _SYMBOL.search(line)
-                if match:
-                    return match[1].decode()
+        try:
+            with open_bytes(path) as file:
+                for _, line in zip(range(1_000), file, strict=False):
+                    match = _SYMBOL.search(line)
+                    if match:
+                        return match[1].decode()
+        except UNREADABLE as error:
+            raise SourceError(path, f"cannot be read: {error}") from error
         raise RecordingError(f"{path}: none of the first 1,000 frames names its symbol")
 
 
@@ -275,16 +277,10 @@ class BitstampLogLayout:
 
 def _first_line(path: Path) -> bytes:
     try:
-        with _opened(path) as file:
+        with open_bytes(path) as file:
             return file.readline(4_096)
-    except (OSError, EOFError, lzma.LZMAError):
+    except UNREADABLE:
         return b""
-
-
-def _opened(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
-        return cast(IO[bytes], gzip.open(path))
-    return cast(IO[bytes], lzma.open(path)) if path.suffix == ".xz" else path.open("rb")
 
 
 def _without_date(path: Path) -> str:

@@ -27,6 +27,7 @@ import polars as pl
 from marketdata.archives import RecordingInput, UnknownRecording
 from marketdata.clock import NS_PER_MS, NS_PER_US
 from marketdata.codecs.decimals import inferred_instrument
+from marketdata.codecs.tables import UNREADABLE_ZIP
 from marketdata.events import ASK, BID, F_LAST, QUOTE, TRADE, EventArray, empty_events
 from marketdata.frames import Decoded
 from marketdata.instruments import BookKind, Instrument
@@ -195,7 +196,7 @@ def _read(path: Path) -> _Table:
             if len(names) != 1:
                 raise UnknownRecording(f"{path}: {len(names)} CSV files in it, not one")
             content = archive.read(names[0])
-    except (zipfile.BadZipFile, OSError) as error:
+    except UNREADABLE_ZIP as error:
         raise UnknownRecording(f"{path}: not a readable zip file: {error}") from error
     first = content[: content.find(b"\n")].split(b",")[0]
     has_header = not first.strip().isdigit()

@@ -11,24 +11,23 @@ Bitstamp log            xz text, a line ``<receive time, ms> <event> <JSON>``
 Lines are handed on byte for byte; only what the recorder wrote in front is taken off.
 """
 
-import gzip
-import lzma
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
 
 from marketdata.clock import NS_PER_MS, NS_PER_S
+from marketdata.codecs.tables import read_bytes
 from marketdata.frames import FrameBatch
 
-_OPENED: Final = re.compile(rb"(?P<url>\S+) <-> (?P<epoch>[0-9.]+)")
+_OPENED: Final = re.compile(rb"(?P<url>\S+) <-> (?P<epoch>[1-8]?[0-9]{9}(\.[0-9]+)?)")
 _SENT: Final = re.compile(rb"\S+ <- [0-9.]+: ")
-_ANSWER: Final = re.compile(rb"(?P<url>\S+) -> (?P<epoch>[0-9.]+): (?P<body>.*)", re.DOTALL)
-_RECEIVED: Final = re.compile(rb"(?P<epoch>[0-9.]+): (?P<body>.*)", re.DOTALL)
+_ANSWER: Final = re.compile(rb"(?P<url>\S+) -> (?P<epoch>[1-8]?[0-9]{9}(\.[0-9]+)?): (?P<body>.*)", re.DOTALL)
+_RECEIVED: Final = re.compile(rb"(?P<epoch>[1-8]?[0-9]{9}(\.[0-9]+)?): (?P<body>.*)", re.DOTALL)
 
 Line = tuple[int, str, bytes]
 """Receive time in ns, stream, the frame."""
@@ -53,22 +52,16 @@ def batch_of(lines: Iterable[Line]) -> FrameBatch:
 
 
 def _lines(path: Path) -> list[bytes]:
-    opener: Callable[[Path], bytes] = {".gz": _gunzip, ".xz": _unxz}.get(path.suffix, Path.read_bytes)
-    return [line.rstrip(b"\r") for line in opener(path).split(b"\n")]
-
-
-def _gunzip(path: Path) -> bytes:
-    with gzip.open(path) as file:
-        return file.read()
-
-
-def _unxz(path: Path) -> bytes:
-    with lzma.open(path) as file:
-        return file.read()
+    return [line.rstrip(b"\r") for line in read_bytes(path).split(b"\n")]
 
 
 def _epoch_ns(text: bytes) -> int:
     return int(Decimal(text.decode()) * NS_PER_S)
+
+
+def _is_time(stamp: bytes, digits: int) -> bool:
+    """Whether a text is a time since 1970 of at most so many digits: nothing that an int64 of ns cannot hold."""
+    return stamp.isdigit() and len(stamp) <= digits and int(stamp) * 10 ** (19 - digits) < 1 << 63
 
 
 def read_binance_raw(path: Path, socket: str, snapshot_url: str) -> FrameBatch:
@@ -93,7 +86,7 @@ def read_binance_raw(path: Path, socket: str, snapshot_url: str) -> FrameBatch:
             if not line:
                 continue
             stamp, space, body = line.partition(b" ")
-            if not (space and stamp.isdigit()):
+            if not (space and _is_time(stamp, 19)):
                 raise RecordingError(f"{path}, line {k}: not '<receive time in ns> <JSON>': {line[:60]!r}")
             yield int(stamp), snapshot_url if body.startswith(b'{"lastUpdateId"') else socket, body
 
@@ -123,7 +116,7 @@ def read_cryptofeed(sockets: Sequence[Path], answers: Sequence[Path] = ()) -> Fr
                 continue
             opened = _OPENED.fullmatch(line)
             if opened:
-                url = opened["url"].decode()
+                url = opened["url"].decode(errors="replace")
                 found.append((_epoch_ns(opened["epoch"]), url, b""))
                 continue
             received = _RECEIVED.fullmatch(line)
@@ -138,13 +131,13 @@ def read_cryptofeed(sockets: Sequence[Path], answers: Sequence[Path] = ()) -> Fr
             answer = _ANSWER.fullmatch(line)
             if not answer:
                 raise RecordingError(f"{path}, line {k}: not '<url> -> <epoch>: <JSON>': {line[:60]!r}")
-            found.append((_epoch_ns(answer["epoch"]), answer["url"].decode(), answer["body"]))
+            found.append((_epoch_ns(answer["epoch"]), answer["url"].decode(errors="replace"), answer["body"]))
     found.sort(key=lambda line: line[0])
     return batch_of(found)
 
 
 class _Stamped(msgspec.Struct):
-    E: int
+    E: Annotated[int, msgspec.Meta(ge=0, lt=(1 << 63) // NS_PER_MS)]
 
 
 def read_binance_arrays(snapshot: Path, updates: Sequence[Path], socket: str, snapshot_url: str) -> FrameBatch:
@@ -163,13 +156,13 @@ def read_binance_arrays(snapshot: Path, updates: Sequence[Path], socket: str, sn
     found: list[Line] = []
     for path in updates:
         try:
-            payloads = msgspec.json.decode(_gunzip(path), type=list[msgspec.Raw])
+            payloads = msgspec.json.decode(read_bytes(path), type=list[msgspec.Raw])
             found += [(msgspec.json.decode(raw, type=_Stamped).E * NS_PER_MS, socket, bytes(raw)) for raw in payloads]
         except msgspec.DecodeError as error:
             raise RecordingError(f"{path}: not a JSON array of payloads with E: {error}") from error
     found.sort(key=lambda line: line[0])
     first = found[0][0] if found else 0
-    return batch_of([(first, snapshot_url, _gunzip(snapshot).strip()), *found])
+    return batch_of([(first, snapshot_url, read_bytes(snapshot).strip()), *found])
 
 
 def read_bitstamp_log(path: Path, channel: str = "btcusd") -> FrameBatch:
@@ -190,7 +183,7 @@ def read_bitstamp_log(path: Path, channel: str = "btcusd") -> FrameBatch:
             continue
         stamp, _, rest = line.partition(b" ")
         event, space, body = rest.partition(b" ")
-        if not (space and stamp.isdigit()):
+        if not (space and _is_time(stamp, 13) and event.isascii()):
             raise RecordingError(f"{path}, line {k}: not '<receive time in ms> <event> <JSON>': {line[:60]!r}")
         name = event.decode()
         kind = channels.get(name, "live_orders")

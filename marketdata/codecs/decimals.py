@@ -104,14 +104,17 @@ def places_of(text: str) -> int:
     Raises
     ------
     OffGrid
-        If it is no decimal number of 0 or more.
+        If it is no decimal number of 0 or more, or has more digits than any grid.
     """
     if len(text) > MAX_TEXT:
         raise OffGrid(f"{text[:40]}… is too long for a number")
     whole, point, fraction = text.partition(".")
     if not (whole.isdecimal() and text.isascii() and (fraction.isdecimal() if point else True)):
-        _, fraction = _plain(text)
-    return len(fraction.rstrip("0"))
+        whole, fraction = _plain(text)
+    places = len(fraction.rstrip("0"))
+    if len(whole.lstrip("0")) + places > MAX_DIGITS:
+        raise OffGrid(f"{text[:40]} has more than {MAX_DIGITS} digits")
+    return places
 
 
 def inferred_instrument(symbol: str, number: int, venue: str, price_step: float, lot_size: float) -> Instrument:

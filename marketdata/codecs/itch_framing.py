@@ -4,18 +4,16 @@ Each framing turns frames into rows of a message table: what the row is (a messa
 its number, its frame, and for a hole the number that was due.
 """
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from marketdata.codecs.itch_messages import LENGTH
-from marketdata.codecs.tables import SourceError
+from marketdata.codecs.tables import UNREADABLE, SourceError, open_bytes
 from marketdata.frames import FrameBatch
 
 Bytes = npt.NDArray[np.uint8]
@@ -262,7 +260,7 @@ def iter_message_file(path: Path, block: int = BLOCK, *, packets: bool = False) 
     offset = 0
     rest = b""
     try:
-        with cast("IO[bytes]", gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")) as stream:
+        with open_bytes(path) as stream:
             while chunk := stream.read(block):
                 data = np.frombuffer(rest + chunk, np.uint8)
                 places = np.empty((len(data) // 3 + 1, 2), np.int64)
@@ -274,7 +272,7 @@ def iter_message_file(path: Path, block: int = BLOCK, *, packets: bool = False) 
                     yield _batch(data, places[:count])
                 rest = data[used:].tobytes()
                 offset += used
-    except (OSError, EOFError, zlib.error) as error:
+    except UNREADABLE as error:
         raise SourceError(path, f"cannot be read: {error}") from error
     if rest.strip(b"\x00") or (packets and rest):
         raise SourceError(path, f"byte {offset}: the file ends inside a message")
@@ -298,7 +296,7 @@ def _gather(data: Bytes, places: Int64, starts: Int64, out: Bytes) -> None:
 def is_soup(path: Path) -> bool:
     """Return whether a file's first bytes are SoupBinTCP packets rather than bare messages."""
     try:
-        with cast("IO[bytes]", gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")) as stream:
+        with open_bytes(path) as stream:
             for k in range(3):
                 length = int.from_bytes(stream.read(2))
                 body = stream.read(length)
@@ -308,6 +306,6 @@ def is_soup(path: Path) -> bool:
                 sized = {b"A": length == 31, b"S": length > 1 and LENGTH[body[1]] == length - 1, b"H": length == 1}
                 if len(body) < length or not sized.get(kind, kind in (b"+", b"U")):
                     return False
-    except (OSError, EOFError, zlib.error):
+    except UNREADABLE:
         return False  # reading the file will say why
     return True

@@ -16,7 +16,6 @@ rounded to lots. Within one time quotes come before trades. Times are millisecon
 New York for shares, UTC-05:00 all year for FXCM, UTC elsewhere. There is no receive time.
 """
 
-import io
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -32,8 +31,8 @@ import polars as pl
 
 from marketdata.clock import NS_PER_MS, to_ns
 from marketdata.codecs.exact import grid_of
-from marketdata.codecs.tables import SourceError
-from marketdata.codecs.text_columns import exact_column, read_text_table
+from marketdata.codecs.tables import UNREADABLE_ZIP, SourceError
+from marketdata.codecs.text_columns import exact_column, nearest_integers, read_text_table
 from marketdata.events import ASK, BID, CLEAR, F_LAST, F_SNAPSHOT, NONE, QUOTE, TRADE, EventArray, empty_events
 from marketdata.frames import Decoded
 from marketdata.instruments import Instrument
@@ -160,7 +159,7 @@ def _members(day: LeanDay, path: Path | None, kind: str) -> dict[str, pl.DataFra
                 data = archive.read(name)
                 if data.strip():
                     found[symbol] = read_text_table(data, f"{path}/{name}", columns)
-    except (OSError, EOFError, zipfile.BadZipFile, io.UnsupportedOperation) as error:
+    except UNREADABLE_ZIP as error:
         raise SourceError(path, f"cannot be read: {error}") from error
     return found
 
@@ -204,7 +203,7 @@ def _lots(table: pl.DataFrame, name: str, origin: str, instrument: Instrument) -
     if missing.any():
         row = int(missing.arg_true()[0])
         raise SourceError(origin, f"{table[name][row]!r} is not a number", row=row + 1, field=name)
-    return np.rint(sizes.fill_null(0.0).to_numpy() / instrument.lot_size).astype(np.int64)
+    return nearest_integers(sizes.fill_null(0.0).to_numpy() / instrument.lot_size, origin, name)
 
 
 def _quotes(

@@ -24,7 +24,7 @@ import polars as pl
 from marketdata.clock import NS_PER_MS, NS_PER_S, to_ns
 from marketdata.codecs.exact import grid_of
 from marketdata.codecs.tables import SourceError, read_bytes
-from marketdata.codecs.text_columns import read_text_table
+from marketdata.codecs.text_columns import nearest_integers, read_text_table
 from marketdata.events import (
     ASK,
     BID,
@@ -66,7 +66,7 @@ def _units(values: pl.Series, instrument: Instrument, origin: object) -> Int64:
         raise SourceError(origin, f"{values[row]!r} is not a number", row=row + 1, field=values.name)
     num, den, _ = grid_of(instrument.price_decimals)
     scaled = numbers.fill_null(0.0).to_numpy() * num / den
-    units = np.rint(scaled).astype(np.int64)
+    units = nearest_integers(scaled, origin, values.name)
     off = np.abs(scaled - units) > NOISE
     if off.any():
         row = int(np.argmax(off))
@@ -74,13 +74,14 @@ def _units(values: pl.Series, instrument: Instrument, origin: object) -> Int64:
     return units
 
 
-def _whole(values: pl.Series, origin: object) -> Int64:
+def _whole(values: pl.Series, origin: object, unit: float = 1.0) -> Int64:
+    """Return float numbers, given as texts, in whole units; empty is 0."""
     numbers = values.cast(pl.Float64, strict=False)
     wrong = numbers.is_null() & values.is_not_null() & (values != "")
     if wrong.any():
         row = int(wrong.arg_true()[0])
         raise SourceError(origin, f"{values[row]!r} is not a number", row=row + 1, field=values.name)
-    return np.rint(numbers.fill_null(0.0).to_numpy()).astype(np.int64)
+    return nearest_integers(numbers.fill_null(0.0).to_numpy() / unit, origin, values.name)
 
 
 def _sse_names(columns: list[str]) -> dict[str, str] | None:
@@ -238,9 +239,7 @@ def _b3_events(table: pl.DataFrame, path: Path, instrument: Instrument) -> Event
     is_trade = (table["event_type"] == "trade").to_numpy()
     bid, ask = (_units(table[name], instrument, path) for name in ("en_b_px_1", "en_s_px_1"))
     price = _units(table["md_entry_px"], instrument, path)
-    lots = np.rint(
-        table["md_entry_size"].cast(pl.Float64, strict=False).fill_null(0.0).to_numpy() / instrument.lot_size
-    ).astype(np.int64)
+    lots = _whole(table["md_entry_size"], path, instrument.lot_size)
     side = table["aggressor"].replace_strict(B3_RESTING, default=NONE, return_dtype=pl.Int8).to_numpy()
     rows = empty_events(3 * len(ts)).reshape(len(ts), 3)
     rows["ts_event"], rows["ts_recv"] = ts[:, None], ts[:, None]

@@ -43,6 +43,7 @@ from marketdata.codecs.order_table import (
     put_order,
 )
 from marketdata.codecs.tables import SourceError, read_bytes
+from marketdata.codecs.text_columns import nearest_integers
 from marketdata.events import (
     ADD,
     ASK,
@@ -214,7 +215,7 @@ def parse(rows: pl.DataFrame, day: date, instrument: Instrument, origin: str) ->
         If a trade or a cancel names an order that does not rest, or takes more than it has; if a price is off the grid.
     """
     scaled = rows["price"].to_numpy() / instrument.price_decimals
-    price = np.rint(scaled).astype(np.int64)
+    price = nearest_integers(scaled, origin, "price")
     off = (np.abs(scaled - price) > PRICE_NOISE) & (rows["kind"].to_numpy() != CANCEL)
     if off.any():
         row = int(np.argmax(off))

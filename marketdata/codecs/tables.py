@@ -2,13 +2,16 @@
 
 import gzip
 import io
+import lzma
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
+from math import isfinite
 from pathlib import Path
-from typing import Final
+from typing import IO, Final, cast
 
 import polars as pl
+import zstandard
 
 
 class SourceError(ValueError):
@@ -42,8 +45,28 @@ TEXT: Final = pl.String()
 Schema = Mapping[str, pl.DataType]
 
 
+UNREADABLE: Final = (
+    OSError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zstandard.ZstdError,
+)
+"""What reading a missing, cut off or damaged file raises, whatever it is compressed with."""
+UNREADABLE_ZIP: Final = (*UNREADABLE, RuntimeError)
+"""The same of zip archives: zipfile says RuntimeError of encrypted members and of unknown compressions."""
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open a plain, gzip or xz file; opening and reading raise one of :data:`UNREADABLE`."""
+    if path.suffix == ".gz":
+        return cast("IO[bytes]", gzip.open(path, "rb"))
+    return cast("IO[bytes]", lzma.open(path, "rb")) if path.suffix == ".xz" else path.open("rb")
+
+
 def read_bytes(path: Path) -> bytes:
-    """Return the contents of a plain or gzip file, or of the only member of a zip archive.
+    """Return the contents of a plain, gzip or xz file, or of the only member of a zip archive.
 
     Raises
     ------
@@ -51,17 +74,15 @@ def read_bytes(path: Path) -> bytes:
         If the file is missing, cut off or no archive of its kind.
     """
     try:
-        if path.suffix == ".gz":
-            with gzip.open(path, "rb") as stream:
-                return stream.read()
         if path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
                 if len(names) != 1:
                     raise SourceError(path, f"the archive holds {len(names)} files, expected one")
                 return archive.read(names[0])
-        return path.read_bytes()
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        with open_bytes(path) as stream:
+            return stream.read()
+    except UNREADABLE_ZIP as error:
         raise SourceError(path, f"cannot be read: {_one_line(error)}") from error
 
 
@@ -98,7 +119,8 @@ def parse_table(
     except pl.exceptions.PolarsError as error:
         raise _first_fault(data, origin, schema, header, nullable) from error
     for name in schema:
-        if name not in nullable and frame.get_column(name).null_count():
+        column = frame.get_column(name)
+        if name not in nullable and (column.null_count() or (schema[name] == FLOAT and not column.is_finite().all())):
             raise _first_fault(data, origin, schema, header, nullable)
     return frame
 
@@ -128,20 +150,19 @@ def _first_fault(data: bytes, origin: str, schema: Schema, header: bool, nullabl
             if cell == "":
                 if name not in nullable:
                     return SourceError(origin, "is empty", row=row, field=name)
-            elif not _parses(cell, schema[name]):
+            elif not _parses(cell, schema[name], is_finite=name not in nullable):
                 kind = "an integer" if schema[name] == pl.Int64 else "a number"
                 return SourceError(origin, f"{cell!r} is not {kind}", row=row, field=name)
     return SourceError(origin, "cannot be parsed as a comma-separated table")
 
 
-def _parses(cell: str, kind: pl.DataType) -> bool:
+def _parses(cell: str, kind: pl.DataType, *, is_finite: bool) -> bool:
     if kind == pl.String:
         return True
     try:
-        int(cell) if kind == pl.Int64 else float(cell)
+        return isinstance(int(cell), int) if kind == pl.Int64 else isfinite(float(cell)) or not is_finite
     except ValueError:
         return False
-    return True
 
 
 def _one_line(error: Exception) -> str:

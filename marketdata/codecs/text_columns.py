@@ -1,10 +1,8 @@
 """Comma-separated text with decimal numbers as exact integers: what vendors' files of quotes and trades have in common."""
 
-import gzip
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +10,12 @@ import polars as pl
 import pyarrow as pa
 
 from marketdata.codecs.exact import EXACT, PROBLEMS, decimals_to_units
-from marketdata.codecs.tables import SourceError
+from marketdata.codecs.tables import UNREADABLE, SourceError, open_bytes
 
 Int64 = npt.NDArray[np.int64]
+
+LARGEST: Final = 2.0**62
+"""Numbers beyond this are no price and no size of anything."""
 
 
 def read_text_table(data: bytes, origin: object, columns: Sequence[str] | None) -> pl.DataFrame:
@@ -95,6 +96,23 @@ def whole_column(table: pl.DataFrame, name: str, origin: object, rows: int | Int
     return numbers.to_numpy()
 
 
+def nearest_integers(
+    values: npt.NDArray[np.float64], origin: object, field: str, rows: int | Int64 = 1
+) -> npt.NDArray[np.int64]:
+    """Return floats rounded to the nearest integer.
+
+    Raises
+    ------
+    SourceError
+        Naming the first row that is not a number, infinite, or too large to hold.
+    """
+    good = np.abs(values) < LARGEST  # not of NaN
+    if not good.all():
+        row = int(np.argmin(good))
+        raise SourceError(origin, f"{values[row]} is no number that can be held", row=_row(rows, row), field=field)
+    return np.rint(values).astype(np.int64)
+
+
 def iter_blocks(path: Path, size: int) -> Iterator[tuple[str, bytes]]:
     """Yield (header, whole lines) of a comma-separated file (plain or gzip), about ``size`` bytes at a time.
 
@@ -104,7 +122,7 @@ def iter_blocks(path: Path, size: int) -> Iterator[tuple[str, bytes]]:
         If the file cannot be read or is cut off.
     """
     try:
-        with cast("IO[bytes]", gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")) as stream:
+        with open_bytes(path) as stream:
             header = stream.readline().decode("utf-8", "replace").strip().lstrip("\ufeff")
             rest = b""
             while chunk := stream.read(size):
@@ -115,5 +133,5 @@ def iter_blocks(path: Path, size: int) -> Iterator[tuple[str, bytes]]:
                 rest = joined[cut:]
             if rest.strip():
                 yield header, rest
-    except (OSError, EOFError, zlib.error) as error:
+    except UNREADABLE as error:
         raise SourceError(path, f"cannot be read: {error}") from error
