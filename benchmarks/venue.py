@@ -49,6 +49,7 @@ from trading.journal import FILL, Journal
 from trading.orders import IOC, OPEN
 from trading.risk import check_order
 from trading.state import (
+    G_HIGH,
     G_LIVE,
     I_ASK,
     I_ASK_LOTS,
@@ -350,7 +351,7 @@ def risk_gate() -> dict[str, Any]:
     live = agent.orders[:GATE_LIVE]
     live["state"], live["side"], live["leaves_lots"] = OPEN, np.where(np.arange(GATE_LIVE) % 2, ASK, BID), 1
     live["order_id"], live["price_units"] = np.arange(1, GATE_LIVE + 1), 500_000 - 100 * live["side"].astype(np.int64)
-    agent.g[G_LIVE] = GATE_LIVE
+    agent.g[[G_LIVE, G_HIGH]] = GATE_LIVE
     agent.inst[0, [I_BUY_WORKING, I_SELL_WORKING]] = GATE_LIVE // 2
     took = np.zeros(GATE_ORDERS, np.int64)
     found = []

@@ -11,8 +11,11 @@ inlined: Final = njit(cache=True, forceinline=True, no_cpython_wrapper=True, no_
 """Decorator of a kernel that only other kernels call: compiled into its callers, without an entry from Python (which would take
 longer to compile than the kernel itself)."""
 
-inner: Final = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""Decorator of a kernel that only other kernels call, too large or called too often to be compiled into each of them."""
+inner: Final = njit(cache=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""Decorator of a kernel that only other kernels call, too large or called too often to be compiled into each of them.
+
+It counts no references: whoever calls it holds the arrays, and it makes none (numba refuses to compile one that does, slice
+assignments among them). Each count would be a call that the compiler cannot see through, around every row of every array."""
 
 
 @intrinsic

@@ -29,6 +29,7 @@ from trading.journal import (
     SESSION,
 )
 from trading.ledger import ledger_fill, remark
+from trading.order_ids import index_forget, index_of
 from trading.orders import (
     ACK,
     CANCEL_REFUSED,
@@ -52,7 +53,9 @@ from trading.sending import (
 from trading.state import (
     G_ENDING,
     G_FLATTEN,
+    G_FREE,
     G_HEARD_NS,
+    G_HIGH,
     G_ILLEGAL,
     G_INTENTS,
     G_LADDER,
@@ -198,10 +201,7 @@ def agent_answer(
     said = responses[i]
     slot, answer, reason = _i(said.slot), _i(said.answer), _i(said.reason)
     inst = agent.inst[slot]
-    j = -1
-    for i in range(len(agent.orders)):
-        if agent.orders[i].state != FREE and agent.orders[i].order_id == said.order_id:
-            j = i
+    j = index_of(agent.index, said.order_id)
     before = _i(agent.orders[max(j, 0)].state)
     after = _i(next_state(before, answer)) if j >= 0 else ILLEGAL
     if after == ILLEGAL:
@@ -277,8 +277,14 @@ def agent_answer(
     row.flag = said.maker
     if not is_live(after):
         order.state = FREE
+        index_forget(agent.index, said.order_id)
         g[G_LIVE] -= 1
-    own_orders_changed(agent, slot)
+        g[G_FREE] = min(g[G_FREE], j)
+        high = g[G_HIGH]
+        while high > 0 and agent.orders[high - 1].state == FREE:
+            high -= 1
+        g[G_HIGH] = high
+    own_orders_changed(agent, slot, j)
     return kind == FILL
 
 

@@ -77,4 +77,4 @@ def change_order(
     row.size_lots = size
     row.leaves_lots = order.leaves_lots
     row.state = order.state
-    own_orders_changed(agent, slot)
+    own_orders_changed(agent, slot, j)

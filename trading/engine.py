@@ -54,7 +54,9 @@ from trading.state import (
 from trading.strategies import O_COUNT, V_COUNT
 
 OUT_ROWS: Final = 32_768
-"""Journal rows that one call of the kernel may write before it hands them over."""
+"""Journal rows that one call of the kernel may write before it hands them over, at least."""
+OUT_MOST: Final = 1 << 20
+"""The same at most, but for room that the tables of orders need; memory that is not written to is not taken."""
 
 
 class Account(NamedTuple):
@@ -205,7 +207,8 @@ class Engine:
         limit = until_ns if until_ns == FOREVER else until_ns - self.config.feed_bound_ns
         prepare_view(kernel.agent, self._parameters, self._view)
         written = []
-        out = np.empty(OUT_ROWS, JOURNAL_DTYPE)
+        room = min(max(OUT_ROWS, len(rows) // 2), OUT_MOST)
+        out = np.empty(room, JOURNAL_DTYPE)
         strategy = self.config.strategy
         hook = strategy.hook if strategy.is_compiled else decide_nothing
         kernel.agent.g[G_OUT] = 0
@@ -228,16 +231,16 @@ class Engine:
             if status == RUN_WAKE_PYTHON:
                 self._ask(kernel)
                 continue
-            written.append(out[: kernel.agent.g[G_OUT]].copy())
+            written.append(out[: kernel.agent.g[G_OUT]])
             kernel.agent.g[G_OUT] = 0
             if status == RUN_DONE:
                 break
             if status == RUN_NEED_GROW:
                 kernel = grow(kernel)
-                need = 4 * len(kernel.agent.orders) + OUT_ROWS
-                out = out if len(out) >= need else np.empty(2 * need, JOURNAL_DTYPE)
+                room = max(room, 8 * len(kernel.agent.orders) + 2 * OUT_ROWS)
+            out = np.empty(room, JOURNAL_DTYPE)
         left = _left_over(rows, venue_done, venue_order, cursors, due_forecasts, due_controls)
-        return RunState(kernel, left), np.concatenate(written)
+        return RunState(kernel, left), _joined_rows(written)
 
     def _ask(self, kernel: EngineState) -> None:
         """Let a Python strategy decide on what the kernel stopped for."""
@@ -263,6 +266,18 @@ class Engine:
 
 FOREVER: Final = NEVER
 """A watermark after which nothing more will come: everything that is due happens."""
+
+
+def _joined_rows(written: list[Journal]) -> Journal:
+    """Return journal rows that were written apart as one array.
+
+    They are copied as bytes, which numpy does many times faster than rows. What fills most of the memory it was written to is
+    not copied at all.
+    """
+    if len(written) == 1 and written[0].base is not None and 2 * len(written[0]) > len(written[0].base):
+        return written[0]
+    whole: Journal = np.concatenate([rows.view(np.uint8) for rows in written]).view(JOURNAL_DTYPE)
+    return whole
 
 
 def _joined_market(

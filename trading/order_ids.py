@@ -1,7 +1,10 @@
 """A hash table of order ids in a plain array, so that kernels can hold it and a checkpoint is a copy.
 
-Open addressing with linear probing; rows are (id, two values of the caller's), an id of 0 is an empty row, the number of
-rows is a power of two, and the caller keeps at least half of them empty.
+Open addressing with linear probing; rows are (id, values of the caller's), an id of 0 is an empty row, the number of rows is a
+power of two, and the caller keeps at least half of them empty.
+
+An *index* is such a table with one value, where an order of that id stands in a table of orders; an id is put in when the order
+gets its row and forgotten when it gives it up.
 """
 
 from typing import Final
@@ -42,11 +45,37 @@ def forget_id(table: Int64, at: int) -> None:
     while table[step, 0] != 0:
         home = _home(table[step, 0], room)
         if ((step - home) & (room - 1)) >= ((step - hole) & (room - 1)):
-            for c in range(3):
+            for c in range(table.shape[1]):
                 table[hole, c] = table[step, c]
             table[step, 0] = 0
             hole = step
         step = (step + 1) & (room - 1)
+
+
+@njit(cache=True)
+def index_put(index: Int64, order_id: int, row: int) -> None:
+    """Write down where an order stands."""
+    at = place_of(index, order_id)
+    index[at, 0] = order_id
+    index[at, 1] = row
+
+
+@njit(cache=True)
+def index_of(index: Int64, order_id: int) -> int:
+    """Return where an order stands, -1 where no order of that id does."""
+    at = place_of(index, order_id)
+    return index[at, 1] if index[at, 0] != 0 else -1
+
+
+@njit(cache=True)
+def index_forget(index: Int64, order_id: int) -> None:
+    """Forget an order that is in the index."""
+    forget_id(index, place_of(index, order_id))
+
+
+def empty_index(orders: int) -> Int64:
+    """Return an index for a table of so many orders."""
+    return np.zeros((1 << (2 * orders - 1).bit_length(), 2), np.int64)
 
 
 @njit(cache=True)

@@ -7,6 +7,7 @@ from trading.state import (
     G_CMD_HEAD,
     G_CMD_TAIL,
     G_EQUITY,
+    G_HIGH,
     G_OPEN_BETS,
     G_OUT,
     G_SEQUENCE,
@@ -78,20 +79,25 @@ def note(
 
 
 @inner
-def own_orders_changed(agent: AgentState, slot: int) -> None:
-    """Bring what a strategy sees of its own orders up to date after one of them changed."""
-    inst = agent.inst[slot]
-    bid_id, bid, ask_id, ask = 0, 0, 0, 0
-    if inst[I_BUY_WORKING] + inst[I_SELL_WORKING] > 0:
-        for j in range(len(agent.orders)):
-            order = agent.orders[j]
-            if order.state != FREE and order.slot == slot and order.cancel_sent == 0:
-                if order.side > 0 and order.order_id > bid_id:
-                    bid_id, bid = order.order_id, order.price_units
-                elif order.side < 0 and order.order_id > ask_id:
-                    ask_id, ask = order.order_id, order.price_units
-    inst[I_OWN_BID_ID], inst[I_OWN_BID] = bid_id, bid
-    inst[I_OWN_ASK_ID], inst[I_OWN_ASK] = ask_id, ask
+def own_orders_changed(agent: AgentState, slot: int, j: int) -> None:
+    """Bring what a strategy sees of its own orders up to date after order ``j`` of an instrument changed.
+
+    What it sees is the newest live order of a side that has no cancel under way; only where that one goes is another looked for.
+    """
+    inst, changed = agent.inst[slot], agent.orders[j]
+    newest, price = (I_OWN_BID_ID, I_OWN_BID) if changed.side > 0 else (I_OWN_ASK_ID, I_OWN_ASK)
+    if changed.state != FREE and changed.cancel_sent == 0:
+        if changed.order_id >= inst[newest]:
+            inst[newest], inst[price] = changed.order_id, changed.price_units
+    elif changed.order_id == inst[newest]:
+        inst[newest], inst[price] = 0, 0
+        if inst[I_BUY_WORKING if changed.side > 0 else I_SELL_WORKING] > 0:
+            for k in range(agent.g[G_HIGH]):
+                order = agent.orders[k]
+                if order.state == FREE or order.slot != slot or order.side != changed.side or order.cancel_sent != 0:
+                    continue
+                if order.order_id > inst[newest]:
+                    inst[newest], inst[price] = order.order_id, order.price_units
     is_open = 1 if inst[I_POSITION] != 0 or inst[I_BUY_WORKING] + inst[I_SELL_WORKING] > 0 else 0
     agent.g[G_OPEN_BETS] += is_open - inst[I_IS_OPEN]
     inst[I_IS_OPEN] = is_open

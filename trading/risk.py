@@ -62,6 +62,7 @@ from trading.state import (
     G_EQUITY,
     G_FLATTEN,
     G_HALT_REASON,
+    G_HIGH,
     G_KILLED,
     G_LADDER,
     G_OPEN_EQUITY,
@@ -147,8 +148,8 @@ def is_reducing(row: Int64, side: int, lots: int) -> bool:
 
 
 @njit(cache=True)
-def _crosses_own(orders: Records, slot: int, side: int, price: int) -> bool:
-    for k in range(len(orders)):
+def _crosses_own(orders: Records, high: int, slot: int, side: int, price: int) -> bool:
+    for k in range(high):
         order = orders[k]
         if order.slot == slot and order.side == -side and is_live(order.state):
             if side > 0 and price >= order.price_units:
@@ -189,7 +190,8 @@ def _refusal(agent: AgentState, ints: Int64, slot: int, side: int, price: int, l
         fewer = most * ints[P_ANOMALY_RATE_PPM] // MILLION
         if fewer == 0 or agent.rate[(g[G_RATE_COUNT] + most - fewer) % most] > now - ONE_SECOND:
             return R_ANOMALY
-    if _crosses_own(agent.orders, slot, side, price):
+    opposite = row[I_SELL_WORKING if side > 0 else I_BUY_WORKING]
+    if opposite > 0 and _crosses_own(agent.orders, g[G_HIGH], slot, side, price):
         return R_SELF_CROSS
     return 0
 

@@ -1,8 +1,10 @@
 """Room for the engine's state: making it, copying it, giving it more."""
 
 import numpy as np
+import numpy.typing as npt
 
-from trading.order_ids import copy_ids
+from trading.order_ids import copy_ids, empty_index, index_put
+from trading.orders import FREE
 from trading.records import AGENT_ORDER_DTYPE, COMMAND_DTYPE, RESPONSE_DTYPE, VENUE_ORDER_DTYPE
 from trading.state import (
     G_CMD_HEAD,
@@ -52,6 +54,7 @@ def allocate_state(
         np.zeros(ring, COMMAND_DTYPE),
         np.full(rate_limit, -NEVER, np.int64),
         np.zeros((INTENT_ROWS + instruments, intent_columns), np.int64),
+        empty_index(orders),
     )
     venue = VenueState(
         np.zeros(N_COUNT, np.int64),
@@ -60,6 +63,7 @@ def allocate_state(
         np.zeros(ring, RESPONSE_DTYPE),
         np.zeros((instruments, 2, TAKEN_LEVELS, 2), np.int64),
         np.zeros((instruments, ids, 3), np.int64),
+        empty_index(orders),
         *_empty_books(instruments, levels),
     )
     venue.g[N_IDLE] = 1
@@ -82,8 +86,10 @@ def grow(state: EngineState) -> EngineState:
     agent, venue = state.agent, state.venue
     which = agent.g[G_GROW]
     if which == GROW_ORDERS:
-        agent = agent._replace(orders=np.concatenate([agent.orders, np.zeros_like(agent.orders)]))
-        venue = venue._replace(resting=np.concatenate([venue.resting, np.zeros_like(venue.resting)]))
+        orders = np.concatenate([agent.orders, np.zeros_like(agent.orders)])
+        resting = np.concatenate([venue.resting, np.zeros_like(venue.resting)])
+        agent = agent._replace(orders=orders, index=_indexed(orders, orders["state"] != FREE))
+        venue = venue._replace(resting=resting, index=_indexed(resting, resting["active"] != 0))
     elif which == GROW_COMMANDS:
         agent = agent._replace(commands=_grow_ring(agent.commands, agent.g[G_CMD_HEAD], agent.g[G_CMD_TAIL]))
     elif which == GROW_RESPONSES:
@@ -96,6 +102,14 @@ def grow(state: EngineState) -> EngineState:
     else:
         raise ValueError(f"nothing to grow is known under {which}")
     return EngineState(agent, state.books, venue)
+
+
+def _indexed(orders: Records, live: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return the index of a table's live orders."""
+    index = empty_index(len(orders))
+    for row in np.flatnonzero(live).tolist():
+        index_put(index, int(orders[row]["order_id"]), row)
+    return index
 
 
 def _grow_ring(ring: Records, head: int, tail: int) -> Records:

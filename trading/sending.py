@@ -13,6 +13,7 @@ from trading.journal import (
     RISK_REJECT,
 )
 from trading.ledger import share_ceil
+from trading.order_ids import index_of, index_put
 from trading.orders import (
     ACT_CANCEL,
     ACT_MODIFY,
@@ -27,6 +28,8 @@ from trading.outbox import note, own_orders_changed, send_command
 from trading.risk import HALTED, check_order, ladder_step
 from trading.state import (
     G_FLATTEN,
+    G_FREE,
+    G_HIGH,
     G_INTENTS,
     G_LADDER,
     G_LIVE,
@@ -103,9 +106,12 @@ def _submit(agent: AgentState, parameters: EngineParameters, out: Records, now: 
     if lots == 0:
         return
     g[G_NEXT_ID] += 1
-    j = 0
+    j = g[G_FREE]
     while agent.orders[j].state != FREE:
         j += 1
+    g[G_FREE] = j + 1
+    g[G_HIGH] = max(g[G_HIGH], j + 1)
+    index_put(agent.index, g[G_NEXT_ID], j)
     order = agent.orders[j]
     order.order_id = g[G_NEXT_ID]
     order.price_units = price
@@ -128,7 +134,7 @@ def _submit(agent: AgentState, parameters: EngineParameters, out: Records, now: 
     row.leaves_lots = lots
     row.state = PENDING
     row.flag = (1 if reduces else 0) + (2 if intent[O_AT_CAP] != 0 else 0) + (4 if lots < asked else 0)
-    own_orders_changed(agent, slot)
+    own_orders_changed(agent, slot, j)
 
 
 @inner
@@ -151,7 +157,7 @@ def _cancel(agent: AgentState, parameters: EngineParameters, out: Records, now: 
     row.price_units = order.price_units
     row.leaves_lots = order.leaves_lots
     row.state = order.state
-    own_orders_changed(agent, slot)
+    own_orders_changed(agent, slot, j)
 
 
 @inner
@@ -162,16 +168,21 @@ def carry_out(agent: AgentState, parameters: EngineParameters, out: Records, now
         if intent[O_CANCEL] == 0:
             _submit(agent, parameters, out, now, intent)
             continue
-        one = intent[O_ID]
-        for j in range(len(agent.orders)):
-            order = agent.orders[j]
-            if order.state == FREE or order.cancel_sent != 0:
+        if intent[O_ID] != 0:
+            j = index_of(agent.index, intent[O_ID])
+            if j < 0 or agent.orders[j].cancel_sent != 0:
                 continue
             if intent[O_CANCEL] == ACT_MODIFY:
-                if order.order_id == one:
-                    change_order(agent, parameters, out, now, j, intent[O_PRICE], intent[O_LOTS])
-            elif order.order_id == one or (one == 0 and may_rest(order.tif) and order.slot == intent[O_SLOT]):
+                change_order(agent, parameters, out, now, j, intent[O_PRICE], intent[O_LOTS])
+            else:
                 _cancel(agent, parameters, out, now, j)
+        elif intent[O_CANCEL] != ACT_MODIFY:
+            for j in range(agent.g[G_HIGH]):
+                order = agent.orders[j]
+                if order.state == FREE or order.cancel_sent != 0 or order.slot != intent[O_SLOT]:
+                    continue
+                if may_rest(order.tif):
+                    _cancel(agent, parameters, out, now, j)
     agent.g[G_INTENTS] = 0
 
 

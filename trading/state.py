@@ -72,6 +72,10 @@ G_WAKE_SLOT: Final = 33
 G_WAKE_ROW: Final = 34
 G_WAKE_WHY: Final = 35
 """What it is asked about: the instrument, the journal row of the forecast that woke it (-1: none did), the wake."""
+G_HIGH: Final = 36
+"""One past the highest order row in use: bounds the scans."""
+G_FREE: Final = 37
+"""No order row before this one is free."""
 G_COUNT: Final = 40
 
 # -- the agent, per instrument: columns of ``AgentState.inst`` --------------------------------------------------------------
@@ -156,7 +160,9 @@ N_IDLE: Final = 7
 """1 while the venue has nothing of ours to watch: its books are then not kept, but made from the agent's when it has."""
 N_APART: Final = 8
 """1 once rows have reached the venue in another order than the agent: its books are its own from then on."""
-N_COUNT: Final = 9
+N_FREE: Final = 9
+"""No order row before this one is free."""
+N_COUNT: Final = 10
 J_RESTING: Final = 0
 """Own orders resting."""
 J_TAKEN: Final = 1
@@ -302,6 +308,8 @@ class AgentState(NamedTuple):
         Times of the latest orders, a ring as long as the limit.
     intents : int64 array, shape (rows, O_COUNT)
         Orders and cancels that were decided on and wait for the risk gate.
+    index : int64 array, shape (room, 2)
+        Where each live order stands in ``orders`` (``trading.order_ids``).
     """
 
     g: Int64
@@ -312,6 +320,7 @@ class AgentState(NamedTuple):
     commands: Records
     rate: Int64
     intents: Int64
+    index: Int64
 
 
 class VenueState(NamedTuple):
@@ -329,6 +338,8 @@ class VenueState(NamedTuple):
         Price and lots that we have taken and the tape still shows, by side of the book.
     ids : int64 array, shape (I, ID_ROOM or more, 3)
         Hash table of the orders that came after ours at our prices: id, stamp, lots. One row where queues go by volume.
+    index : int64 array, shape (room, 2)
+        Where each resting order stands in ``resting`` (``trading.order_ids``).
     price, size, counts, counters : int64 arrays
         Its books, stacked as :class:`Books`.
     """
@@ -339,6 +350,7 @@ class VenueState(NamedTuple):
     responses: Records
     taken: Int64
     ids: Int64
+    index: Int64
     price: Int64
     size: Int64
     counts: Int64

@@ -47,6 +47,7 @@ from trading.journal import (
     R_VENUE_HALTED,
     R_WOULD_CROSS,
 )
+from trading.order_ids import index_put
 from trading.orders import (
     ACK,
     DONE,
@@ -61,6 +62,8 @@ from trading.orders import (
 from trading.queues import executed, forget_ids, next_in_line, next_stamp, requeue, requeue_by_id
 from trading.state import (
     J_DOWN_UNTIL,
+    J_HIGH,
+    J_LOW,
     J_RESTING,
     J_UNKNOWN_QUEUE,
     K_DAILY_LOTS,
@@ -71,6 +74,7 @@ from trading.state import (
     K_TICK,
     N_CLOSED,
     N_DOWN,
+    N_FREE,
     N_HIGH,
     N_NEXT_DOWN,
     NEVER,
@@ -78,7 +82,7 @@ from trading.state import (
     EngineParameters,
     VenueState,
 )
-from trading.venue_table import forget_taken, leave, own_prices, send_answer, take, taken_at, touches_taken, venue_book
+from trading.venue_table import forget_taken, leave, send_answer, take, taken_at, touches_taken, venue_book
 
 _i: Final = np.int64
 """Makes a constant an ordinary int64 argument: numba would compile a function anew for each literal."""
@@ -289,9 +293,11 @@ def venue_order(
         return
     if venue.inst[slot, J_RESTING] == 0:
         forget_ids(venue, slot)
-    k = 0
+    k = venue.g[N_FREE]
     while venue.resting[k].active != 0:
         k += 1
+    venue.g[N_FREE] = k + 1
+    index_put(venue.index, order_id, k)
     order = venue.resting[k]
     order.order_id = order_id
     order.price_units = price
@@ -303,14 +309,16 @@ def venue_order(
     join_queue(venue, slot, k)
     venue.inst[slot, J_RESTING] += 1
     venue.g[N_HIGH] = max(venue.g[N_HIGH], k + 1)
-    own_prices(venue, slot)
+    half = 0 if side == BID else 1
+    venue.inst[slot, J_LOW + half] = min(venue.inst[slot, J_LOW + half], price)
+    venue.inst[slot, J_HIGH + half] = max(venue.inst[slot, J_HIGH + half], price)
     send_answer(venue, parameters, now, order_id, slot, _i(ACK), _i(0), price, _i(0), left, _i(0))
 
 
 @inner
 def cancel_resting(venue: VenueState, parameters: EngineParameters, now: int, slot: int, reason: int) -> None:
     """End every resting order of an instrument, -1: of all."""
-    for k in range(len(venue.resting)):
+    for k in range(venue.g[N_HIGH]):
         order = venue.resting[k]
         if order.active != 0 and (slot < 0 or order.slot == slot):
             own, order_id, price, left = _i(order.slot), order.order_id, order.price_units, order.leaves_lots

@@ -71,9 +71,12 @@ def make_books(
         for half in range(2):
             count = books.counts[slot, half]
             venue.counts[slot, half] = count
-            venue.price[slot, half, :count] = books.price[slot, half, :count]
-            venue.size[slot, half, :count] = books.size[slot, half, :count]
-        venue.counters[slot] = books.counters[slot]
+            for k in range(count):
+                venue.price[slot, half, k] = books.price[slot, half, k]
+            for k in range(count):
+                venue.size[slot, half, k] = books.size[slot, half, k]
+        for k in range(venue.counters.shape[1]):
+            venue.counters[slot, k] = books.counters[slot, k]
     for row in range(first, until):
         event = market[row]
         number = np.int64(event.instrument_id)

@@ -9,6 +9,7 @@ from marketdata.bits import inlined, inner
 from marketdata.book import BookState, book_level_size
 from marketdata.events import ADD, ASK, BID, CLEAR, EXECUTE, HIDDEN, QUOTE, STATUS, TRADE
 from trading.latency import LEG_ANSWER, latency_ns
+from trading.order_ids import index_forget
 from trading.orders import FILL_PART, FILL_WHOLE
 from trading.state import (
     J_HIGH,
@@ -16,6 +17,7 @@ from trading.state import (
     J_LOW,
     J_RESTING,
     J_TAKEN,
+    N_FREE,
     N_HIGH,
     N_RSP_HEAD,
     N_RSP_TAIL,
@@ -144,13 +146,18 @@ def _forget_taken(venue: VenueState, slot: int, book_side: int) -> None:
 @inner
 def leave(venue: VenueState, k: int) -> None:
     """Take an order off the venue's table."""
-    venue.resting[k].active = 0
-    venue.inst[venue.resting[k].slot, J_RESTING] -= 1
+    order = venue.resting[k]
+    slot, side, price = _i(order.slot), 0 if order.side == BID else 1, order.price_units
+    order.active = 0
+    index_forget(venue.index, order.order_id)
+    venue.inst[slot, J_RESTING] -= 1
+    venue.g[N_FREE] = min(venue.g[N_FREE], k)
     high = venue.g[N_HIGH]
     while high > 0 and venue.resting[high - 1].active == 0:
         high -= 1
     venue.g[N_HIGH] = high
-    own_prices(venue, _i(venue.resting[k].slot))
+    if price == venue.inst[slot, J_LOW + side] or price == venue.inst[slot, J_HIGH + side]:
+        own_prices(venue, slot)
 
 
 @inner
@@ -159,6 +166,8 @@ def own_prices(venue: VenueState, slot: int) -> None:
     inst = venue.inst[slot]
     inst[J_LOW] = inst[J_LOW + 1] = NEVER
     inst[J_HIGH] = inst[J_HIGH + 1] = -NEVER
+    if inst[J_RESTING] == 0:
+        return
     for k in range(venue.g[N_HIGH]):
         order = venue.resting[k]
         if order.active != 0 and order.slot == slot:
