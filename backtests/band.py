@@ -11,6 +11,7 @@ from marketdata.clock import Session
 from marketdata.events import EventArray
 from marketdata.settings import Settings
 from models.forecast import ForecastArray
+from trading.carried import SessionTrace
 from trading.journal import ACKNOWLEDGED
 from trading.strategy_catalog import StrategyFactory
 
@@ -69,6 +70,7 @@ def run_band(
     latencies: Sequence[float] = LATENCIES,
     edge_margin: float | None = None,
     strategy: StrategyFactory | None = None,
+    earlier: Sequence[SessionTrace] = (),
     progress: Callable[[str], None] | None = None,
     inspect: Callable[[str, float, list[BacktestResult]], None] | None = None,
 ) -> Band:
@@ -80,6 +82,8 @@ def run_band(
         As :func:`backtests.replay.run_days`; the same arrays serve every point.
     strategy : callable, optional
         What makes the strategy of a session, in place of the taker of the settings (``trading.strategy_catalog``).
+    earlier : sequence of SessionTrace
+        Of sessions before the first one.
     inspect : callable, optional
         Called with queue model, latency factor and the results of every run that is made, before they are summed up and let go.
 
@@ -104,6 +108,7 @@ def run_band(
                     latency_scale=scale,
                     edge_margin=edge_margin,
                     strategy=strategy,
+                    earlier=earlier,
                 )
                 if inspect is not None:
                     inspect(queue, scale, results)

@@ -1,6 +1,6 @@
 """The backtest: the engine over one recorded or simulated session, and what came of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -161,17 +161,18 @@ def run_days(
     latency_scale: float = 1.0,
     edge_margin: float | None = None,
     strategy: StrategyFactory | None = None,
+    earlier: Sequence[SessionTrace] = (),
     progress: Callable[[str], None] | None = None,
 ) -> list[BacktestResult]:
     """Trade several sessions in order, one account carried from each to the next, and what decides fee tiers and sizes.
 
     Sessions that follow each other without a break (markets that never close) are traded as one span, as the screen does:
     positions are held over midnight, and there is one result for the span. A strategy in place of the taker of the settings
-    is made anew for each.
+    is made anew for each. ``earlier`` are the traces of sessions before the first one (``trading.carried.rows_trace``).
     """
     results = []
     account = None
-    traces: list[SessionTrace] = []
+    traces = list(earlier)
     for span in _spans(days):
         session = Session(span[0].date, span[0].open_ns, span[-1].close_ns)
         events, forecasts = _joined(days, span)

@@ -13,6 +13,7 @@ from marketdata.clock import Session
 from marketdata.events import EventArray
 from marketdata.settings import Settings
 from models.forecast import ForecastArray
+from trading.carried import SessionTrace
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def screen_bias(
     places: Sequence[int],
     *,
     queue_model: str = "risk_averse",
+    earlier: Sequence[SessionTrace] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> ScreenBias:
     """Trade chosen sets of a sweep through the engine, at the stated latencies, and compare.
@@ -93,7 +95,7 @@ def screen_bias(
     rows = []
     for done, place in enumerate(places, start=1):
         chosen = found.parameters[place]
-        results = run_days(settings, days, queue_model=queue_model, strategy=chosen.strategy)
+        results = run_days(settings, days, queue_model=queue_model, strategy=chosen.strategy, earlier=earlier)
         net, trips = sum(r.net for r in results), sum(r.round_trips().height for r in results)
         own, own_trips = float(found.net[place]), int(found.round_trips[place])
         bias = own / own_trips - net / trips if own_trips and trips else float("nan")

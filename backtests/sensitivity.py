@@ -19,6 +19,7 @@ from marketdata.settings import Settings
 from marketdata.taker_cost import venue_fees
 from marketdata.venue_settings import FeeSettings, Venues
 from models.forecast import ForecastArray
+from trading.carried import SessionTrace
 from trading.journal import FILL
 from trading.strategy_catalog import StrategyFactory
 
@@ -160,6 +161,7 @@ def run_surfaces(
     fees: Sequence[float] = FEES,
     queue_model: str | None = None,
     strategy: StrategyFactory | None = None,
+    earlier: Sequence[SessionTrace] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Surfaces:
     """Trade the sessions once for every size, latency and fee tier.
@@ -179,7 +181,9 @@ def run_surfaces(
         for latency in latencies:
             for fee in fees:
                 own = scaled_settings(settings, size=size, fees=fee)
-                results = run_days(own, days, queue_model=queue_model, latency_scale=latency, strategy=strategy)
+                results = run_days(
+                    own, days, queue_model=queue_model, latency_scale=latency, strategy=strategy, earlier=earlier
+                )
                 points.append(_point(size, latency, fee, results))
                 if progress is not None:
                     progress("sensitivity", len(points), total)

@@ -147,6 +147,6 @@ class SizingSettings(Section):
 
     volatility_target: float | None = Field(default=None, gt=0, lt=1)
     """Relative move of a session that sizes are cut down to: target over realised volatility, at most 1, by instrument. None:
-    sizes do not depend on it; an instrument without a session behind it trades nothing then."""
+    sizes do not depend on it. An instrument without any stored session behind it trades one lot for an order until it has one."""
     volatility_sessions: int = Field(default=5, ge=1)
     """Sessions at most whose realised variance is averaged."""

@@ -93,6 +93,7 @@ def backtest_model(
         latencies=latencies,
         edge_margin=edge_margin,
         strategy=factory,
+        earlier=days.earlier(settings),
         progress=say,
         inspect=inspect,
     )

@@ -89,7 +89,14 @@ def screen_model(
     variance = float(moving.var(ddof=1)) if len(moving) > 1 else 0.0
     ratio = sharpe(found.pnl[:, best], period_ns=found.clock.period_ns, periods_per_year=1.0)
     moments = (ratio.ratio, ratio.intervals, ratio.skewness, ratio.kurtosis)
-    bias = screen_bias(settings, found, days, spread_places(found.net.tolist(), verify), progress=progress)
+    bias = screen_bias(
+        settings,
+        found,
+        days,
+        spread_places(found.net.tolist(), verify),
+        earlier=days.earlier(settings),
+        progress=progress,
+    )
     columns = {
         "net_pnl": found.net,
         "gross_pnl": found.gross,

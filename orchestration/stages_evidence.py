@@ -24,6 +24,7 @@ from orchestration.stages_trading import session_events
 if TYPE_CHECKING:  # the engine's kernels are not part of loading the code location
     from backtests.replay import BacktestResult
     from models.forecast import ForecastArray
+    from trading.carried import SessionTrace
 
 CONTROLS: Final = "controls.json"
 BAND: Final = "band.json"
@@ -104,9 +105,16 @@ def backtest_band(context: StageContext) -> Mapping[str, Any]:
                 first = name == chosen[0]
                 inspect = _inspector(context, name, days) if first else None
                 if enough:
-                    band = run_band(settings, days, inspect=inspect)
+                    band = run_band(settings, days, earlier=days.earlier(settings), inspect=inspect)
                 else:
-                    band = run_band(settings, days, queues=QUICK, latencies=(1.0,), inspect=inspect)
+                    band = run_band(
+                        settings,
+                        days,
+                        queues=QUICK,
+                        latencies=(1.0,),
+                        earlier=days.earlier(settings),
+                        inspect=inspect,
+                    )
                 if first and enough:
                     _surfaces(context, name, days)
                     _uplift(context, name, days)
@@ -153,7 +161,12 @@ def _surfaces(context: StageContext, model: str, days: "TestDays") -> None:
 
     last = list(days)[-1]
     found = run_surfaces(
-        context.settings, {last: days[last]}, sizes=NIGHT_SIZES, latencies=NIGHT_LATENCIES, fees=NIGHT_FEES
+        context.settings,
+        {last: days[last]},
+        sizes=NIGHT_SIZES,
+        latencies=NIGHT_LATENCIES,
+        fees=NIGHT_FEES,
+        earlier=days.earlier(context.settings, last),
     )
     values = {"model": model, "sessions": [last.date.isoformat()], **plain(found.to_dict())}
     write_json(context.root.night(context.day) / SURFACES, values)
@@ -224,6 +237,7 @@ class TestDays(Mapping[Session, tuple[EventArray, "ForecastArray"]]):
 
     def __init__(self, table: Dataset, events: SessionEvents, rows: Any, forecasts: "ForecastArray") -> None:
         self._events = events
+        self._table = table
         session = table.session[rows]
         self._places = {table.sessions[int(place)]: int(place) for place in np.unique(session)}
         self._forecasts = {}
@@ -242,6 +256,23 @@ class TestDays(Mapping[Session, tuple[EventArray, "ForecastArray"]]):
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def earlier(self, settings: Settings, before: Session | None = None) -> "list[SessionTrace]":
+        """Return the traces of the dataset's sessions before one (default: the first test session); none where sizes need none."""
+        from trading.carried import rows_trace
+
+        if settings.sizing.volatility_target is None:
+            return []
+        table = self._table
+        found = []
+        first = min(self._places.values(), default=0) if before is None else self._places[before]
+        for place in range(first):
+            rows = {}
+            for item in table.instruments:
+                own = np.flatnonzero((table.session == place) & (table.instrument_id == item.instrument_id))
+                rows[item.symbol] = (table.ts_recv[own], table.bid_units[own], table.ask_units[own])
+            found.append(rows_trace(table.sessions[place].date, rows))
+        return found
 
 
 def promotion_decision(context: StageContext) -> Mapping[str, Any]:

@@ -42,7 +42,14 @@ def sensitivity_of(
     which, chosen, days = model_days(root, settings, day, model)
     try:
         found = run_surfaces(
-            settings, days, sizes=sizes, latencies=latencies, fees=fees, queue_model=queue_model, progress=progress
+            settings,
+            days,
+            sizes=sizes,
+            latencies=latencies,
+            fees=fees,
+            queue_model=queue_model,
+            earlier=days.earlier(settings),
+            progress=progress,
         )
     except ValueError as error:
         raise SettingsError(str(error)) from error

@@ -1,7 +1,8 @@
 """What a session leaves for the ones after it: volumes that decide fee tiers, volatilities that decide sizes.
 
 The night writes one small file a session (:data:`CARRIED_FILE`). Whoever trades a later session, the night, a live executor or a
-backtest, adds up what the sessions before it left, and nothing of the session itself.
+backtest, adds up what the sessions before it left, and nothing of the session itself. Sessions that nobody traded leave no
+volume, but a volatility: it is read from their stored feature rows.
 """
 
 import json
@@ -9,14 +10,16 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from marketdata.clock import NS_PER_MINUTE, Session
 from marketdata.instruments import Instrument
-from marketdata.paths import DataRoot
+from marketdata.partitions import PartitionMissing, PartitionQuarantined, load_partition
+from marketdata.paths import DataRoot, PartitionKey
 from marketdata.settings import Settings, SettingsError
 from trading.controls import CONTROL_DTYPE, SIZE_SCALE, ControlArray, no_controls
 from trading.journal import FILL, FORECAST, Journal
@@ -26,6 +29,10 @@ from trading.venue_rules import volume_before
 
 CARRIED_FILE: Final = "carried.json"
 SIZED_BY: Final = "volatility"
+QUOTE_COLUMNS: Final = ("ts_recv", "bid_units", "ask_units")
+CLOSED_DAYS: Final = 12
+"""Days without a session that may lie between the last ones, beside two in three."""
+Int64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +82,42 @@ def session_trace(day: date, journal: Journal, instruments: Sequence[Instrument]
     volumes: dict[str, float] = {}
     volatility = {}
     fills, seen = journal[journal["kind"] == FILL], journal[journal["kind"] == FORECAST]
-    seen = seen[(seen["bid_units"] > 0) & (seen["ask_units"] > 0)]
     for item in instruments:
         own = fills[fills["instrument_id"] == item.instrument_id]
         value = sum(int(row["price_units"]) * int(row["size_lots"]) for row in own) * item.unit_nanos / 1e9
         if value:
             volumes[item.venue] = volumes.get(item.venue, 0.0) + value
         rows = seen[seen["instrument_id"] == item.instrument_id]
-        minute = rows["ts_ns"] // NS_PER_MINUTE
-        last = np.flatnonzero(np.diff(minute, append=-1) != 0)
-        if len(last) > 1:
-            mid = np.log((rows["bid_units"][last] + rows["ask_units"][last]) / 2.0)
-            volatility[item.symbol] = math.sqrt(math.fsum(float(step) ** 2 for step in np.diff(mid)))
+        found = quoted_volatility(rows["ts_ns"], rows["bid_units"], rows["ask_units"])
+        if found is not None:
+            volatility[item.symbol] = found
     return SessionTrace(day, volumes, volatility)
+
+
+def quoted_volatility(ts_ns: Int64, bid_units: Int64, ask_units: Int64) -> float | None:
+    """Return the root of the sum of squared one-minute log returns of the mid, by each minute's last quotes.
+
+    Rows with an empty side (0) are left out; None for fewer than two minutes.
+    """
+    quoted = (bid_units > 0) & (ask_units > 0)
+    ts_ns, bid_units, ask_units = ts_ns[quoted], bid_units[quoted], ask_units[quoted]
+    minute = ts_ns // NS_PER_MINUTE
+    last = np.flatnonzero(np.diff(minute, append=-1) != 0)
+    if len(last) < 2:
+        return None
+    mid = np.log((bid_units[last] + ask_units[last]) / 2.0)
+    return math.sqrt(math.fsum(float(step) ** 2 for step in np.diff(mid)))
+
+
+def rows_trace(day: date, rows: Mapping[str, tuple[Int64, Int64, Int64]]) -> SessionTrace:
+    """Return the trace of a session that nobody traded: no volume, the volatility of its decision rows.
+
+    Parameters
+    ----------
+    rows : mapping of symbol to (ts_recv, bid_units, ask_units)
+    """
+    found = {symbol: quoted_volatility(*columns) for symbol, columns in rows.items()}
+    return SessionTrace(day, {}, {symbol: value for symbol, value in found.items() if value is not None})
 
 
 def carry_over(settings: Settings, day: date, traces: Sequence[SessionTrace]) -> CarriedOver:
@@ -108,15 +138,20 @@ def carry_over(settings: Settings, day: date, traces: Sequence[SessionTrace]) ->
 
 
 def size_controls(settings: Settings, session: Session, carried: CarriedOver) -> ControlArray:
-    """Return one size scale an instrument, due at the session's open; none where the settings name no target."""
+    """Return one size scale an instrument, due at the session's open; none where the settings name no target.
+
+    An instrument of which no session is known has the least size until one is: a whole order of the strategy becomes one lot.
+    """
     target = settings.sizing.volatility_target
     if target is None:
         return no_controls()
+    least = 1.0 / max(min(settings.strategy.order_lots, settings.strategy.max_position_lots), 1)
     rows = np.zeros(len(settings.instruments), CONTROL_DTYPE)
     rows["due_ns"], rows["kind"], rows["by"] = session.open_ns, SIZE_SCALE, SIZED_BY.encode()
     rows["control_id"] = np.arange(1, len(rows) + 1)
     for k, item in enumerate(settings.instruments):
-        scale = volatility_scale(target, carried.volatility.get(item.symbol, math.nan))
+        known = carried.volatility.get(item.symbol)
+        scale = least if known is None else volatility_scale(target, known)
         rows["instrument_id"][k], rows["value"][k] = item.instrument_id, int(scale * MILLION)
     return rows
 
@@ -133,7 +168,9 @@ def save_trace(root: DataRoot, trace: SessionTrace) -> dict[str, Any]:
 
 
 def load_carried(root: DataRoot, settings: Settings, day: date) -> CarriedOver:
-    """Return what the nights before ``day`` left in a data root.
+    """Return what the sessions before ``day`` left in a data root.
+
+    Its nights' traces count, and where sizes follow the volatility also the stored rows of sessions without a trace.
 
     Raises
     ------
@@ -149,4 +186,28 @@ def load_carried(root: DataRoot, settings: Settings, day: date) -> CarriedOver:
             traces.append(SessionTrace(date.fromisoformat(values["day"]), values["volumes"], values["volatility"]))
         except (ValueError, KeyError, TypeError) as error:
             raise SettingsError(f"{path}: damaged ({error}); run that night again") from error
+    if settings.sizing.volatility_target is not None:
+        traces += _stored_traces(root, settings, day, {trace.day for trace in traces})
     return carry_over(settings, day, traces)
+
+
+def _stored_traces(root: DataRoot, settings: Settings, day: date, traced: set[date]) -> list[SessionTrace]:
+    """Return the traces of the last sessions before ``day`` that are published and left none, as many as sizes look back."""
+    found: list[SessionTrace] = []
+    wanted = settings.sizing.volatility_sessions
+    for back in range(1, 3 * wanted + CLOSED_DAYS):
+        when = day - timedelta(days=back)
+        if when in traced or len(found) == wanted:
+            continue
+        rows = {}
+        for item in settings.instruments:
+            try:
+                frame = load_partition(root, PartitionKey("feature_rows", when, item.symbol), QUOTE_COLUMNS)
+            except (PartitionMissing, PartitionQuarantined):
+                continue
+            ts_recv, bid, ask = (frame[name].to_numpy() for name in QUOTE_COLUMNS)
+            rows[item.symbol] = (ts_recv, bid, ask)
+        trace = rows_trace(when, rows)
+        if trace.volatility:
+            found.append(trace)
+    return found

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from marketdata.clock import NS_PER_MINUTE
 from marketdata.simulator.oracle import quotes
 from tests.backtests.conftest import Hour
 from tests.backtests.test_screen import _noise
+from trading.carried import SessionTrace
 from trading.config import last_entry_ns
 from trading.strategies import touch_maker
 
@@ -123,3 +125,27 @@ def test_an_oracle_earns_what_the_worlds_strength_states(hour: Hour) -> None:
     earned = oracle_strength(hour.settings, [hour.session])[""]
     assert earned["round_trips"] > 20
     assert abs(earned["net_spreads"] - 1.0) < 4 * earned["standard_error"]
+
+
+def test_a_first_session_trades_single_lots_until_a_volatility_is_known_and_whole_orders_where_it_is(
+    hour: Hour,
+) -> None:
+    strategy = hour.settings.strategy.model_copy(update={"order_lots": 4, "max_position_lots": 4})
+    risk = hour.settings.risk.model_copy(update={"max_order_lots": 4, "max_position_lots": 4})
+    sizing = hour.settings.sizing.model_copy(update={"volatility_target": 0.02})
+    settings = hour.settings.model_copy(update={"strategy": strategy, "risk": risk, "sizing": sizing})
+    day = {hour.session: (hour.events, _noise(hour, 2, 8.0))}
+
+    def lots(earlier: list[SessionTrace]) -> dict[int, set[int]]:
+        (result,) = run_days(settings, day, earlier=earlier)
+        trips = result.round_trips()
+        assert trips.height > 20
+        ids = [item.instrument_id for item in settings.instruments]
+        return {k: set(trips.filter(trips["instrument_id"] == number)["size_lots"]) for k, number in enumerate(ids)}
+
+    assert lots([]) == {0: {1}, 1: {1}}
+    known = settings.instruments[0].symbol
+    before = [SessionTrace(hour.session.date - timedelta(days=1), {}, {known: 0.01})]
+    found = lots(before)
+    assert max(found[0]) == 4
+    assert found[1] == {1}, "the other one is not known yet"

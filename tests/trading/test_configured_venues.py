@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from marketdata.clock import NS_PER_HOUR, NS_PER_MINUTE, Session
-from marketdata.paths import DataRoot
+from marketdata.partitions import publish
+from marketdata.paths import DataRoot, PartitionKey
 from marketdata.presets import preset
 from marketdata.settings import Settings, SettingsError, load_settings, save_settings, validate_settings
 from orchestration.cli.overrides import overridden
@@ -190,14 +192,43 @@ def test_only_what_came_before_is_carried_and_thirty_days_of_volume(tmp_path: Pa
         load_carried(root, settings, days[-1])
 
 
-def test_sizes_are_cut_down_to_a_volatility_and_what_is_not_known_is_not_bet() -> None:
-    settings = _settings(sizing={"volatility_target": 0.01})
+def test_sizes_are_cut_down_to_a_volatility_and_what_is_not_known_is_bet_lot_by_lot() -> None:
+    settings = _settings(
+        sizing={"volatility_target": 0.01},
+        strategy={**PLAIN.strategy.model_dump(), "order_lots": 8, "max_position_lots": 8},
+    )
     carried = CarriedOver(volatility={"ALFA": 0.04, "BRAVO": 0.005})
     rows = known_before(settings, SESSION, carried)
     assert set(rows["kind"].tolist()) == {SIZE_SCALE}
-    assert rows["value"].tolist()[:3] == [250_000, 1_000_000, 0]
+    assert rows["value"].tolist()[:3] == [250_000, 1_000_000, 125_000]
     assert set(rows["due_ns"].tolist()) == {SESSION.open_ns}
     assert len(known_before(PLAIN, SESSION, carried)) == 0
+
+
+def test_sessions_that_nobody_traded_leave_the_volatility_of_their_stored_rows(tmp_path: Path) -> None:
+    root = DataRoot(tmp_path)
+    settings = _settings(sizing={"volatility_target": 0.01, "volatility_sessions": 2})
+    mids = {3: [100, 101, 100], 5: [100, 102, 100], 6: [100, 103, 100], 8: [100, 150, 100]}
+    for number, path in mids.items():
+        rows = {"ts_recv": np.array([0, 30, 70, 130]) * 10**9, "bid_units": np.array([90, *path]) - 1}
+        frame = pl.DataFrame({**rows, "ask_units": rows["bid_units"] + 2})
+        key = PartitionKey("feature_rows", date(2026, 1, number), "ALFA")
+        publish(root, key, frame, [])
+
+    def moved(*peaks: float) -> float:
+        return float(np.sqrt(np.mean([2 * np.log(peak / 100) ** 2 for peak in peaks])))
+
+    # The first night there is: nothing was traded before, and yet the last two stored sessions are known.
+    first = load_carried(root, settings, date(2026, 1, 7))
+    assert first.volatility == {"ALFA": pytest.approx(moved(102, 103))}
+    assert first.volumes == {}
+    # A night's own trace stands in for the rows of its session; what comes later is not looked at.
+    save_trace(root, SessionTrace(date(2026, 1, 6), {"SIM": 5.0}, {"ALFA": 0.5}))
+    later = load_carried(root, settings, date(2026, 1, 7))
+    assert later.volatility == {"ALFA": pytest.approx(np.sqrt((0.25 + moved(102) ** 2) / 2))}
+    assert later.volumes == {"SIM": 5.0}
+    assert load_carried(root, PLAIN, date(2026, 1, 7)).volatility == {"ALFA": 0.5}, "without a target nothing is read"
+    assert load_carried(root, settings, date(2026, 1, 3)).volatility == {}
 
 
 def test_a_setting_is_changed_for_one_command_and_validated_like_the_file() -> None:
