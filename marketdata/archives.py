@@ -17,6 +17,7 @@ from marketdata.codecs.tables import UNREADABLE, SourceError, open_bytes
 from marketdata.frames import FrameBatch
 from marketdata.recordings import (
     RecordingError,
+    iter_bybit_archive,
     read_binance_arrays,
     read_binance_raw,
     read_bitstamp_log,
@@ -137,20 +138,21 @@ _SYMBOL: Final = re.compile(rb'"s" ?: ?"([A-Z0-9_]+)"')
 
 
 class BinanceRawLayout:
-    """Lines ``<receive time, ns> <frame>`` of one symbol of a Binance market, gzip."""
+    """Lines ``<receive time, ns> <frame>`` of one symbol, gzip, as collectors write them: of a Binance market, or any venue."""
 
     def find(self, paths: Sequence[Path], venue: str | None) -> list[RecordingInput]:
-        """Return an input a file; the market is ``venue``, or told by the folder (spot, usdm, cm)."""
+        """Return an input a file; the venue is told, or is the folder's name (spot, usdm, cm: Binance's markets)."""
         found = []
         for path in paths:
             line = _first_line(path) if path.suffix == ".gz" else b""
             match = _RAW_LINE.match(line)
             if match is None:
                 continue
-            name = venue or _MARKET_FOLDERS.get(path.parent.name)
-            if name not in _BINANCE:
+            folder = path.parent.name
+            name = venue or _MARKET_FOLDERS.get(folder) or (folder if folder in VENUES else None)
+            if name is None:
                 raise UnknownRecording(
-                    f"{path}: lines '<receive time> <frame>'; say whose with --venue {' | '.join(_BINANCE)}"
+                    f"{path}: lines '<receive time> <frame>'; say whose with --venue {' | '.join(VENUES)}"
                 )
             series = f"{name}/{_without_date(path)}"
             found.append(RecordingInput("binance_raw", _known_venue(name, path), series, (path,), int(match[1])))
@@ -158,8 +160,11 @@ class BinanceRawLayout:
 
     def batches(self, given: RecordingInput) -> Iterator[FrameBatch]:
         """Yield the file's lines; the symbol of REST snapshots is that of the frames around them."""
-        socket, rest = _BINANCE[given.venue]
         (path,) = given.paths
+        if given.venue not in _BINANCE:
+            yield from _cut(read_binance_raw(path, f"wss://{given.venue}", ""))
+            return
+        socket, rest = _BINANCE[given.venue]
         symbol = self._symbol(path)
         yield from _cut(read_binance_raw(path, socket, f"{rest}?symbol={symbol}&limit=1000"))
 
@@ -253,6 +258,33 @@ class BinanceArraysLayout:
         return read_binance_arrays(snapshot, updates, socket, f"{rest}?symbol={snapshot.parent.name}&limit=1000")
 
 
+_BYBIT_NAME: Final = re.compile(r"(?P<symbol>[A-Za-z0-9]+(-[A-Za-z0-9]+)*)[_-]ob\d+\.data(\.zip)?$")
+
+
+class BybitArchiveLayout:
+    """Days of one symbol's order book as Bybit offers them for download: ``2024-12-01_XRPUSDT_ob500.data.zip``."""
+
+    def find(self, paths: Sequence[Path], venue: str | None) -> list[RecordingInput]:
+        """Return an input a file; a symbol's days are one stream."""
+        found = []
+        for path in paths:
+            match = _BYBIT_NAME.search(path.name)
+            if match is None:
+                continue
+            name = _known_venue(venue or "bybit", path)
+            series = f"{name}/{match['symbol'].upper()}"
+            start = next((int(batch.ts_recv[0]) for batch in self._read(path, 1)), 0)
+            found.append(RecordingInput("bybit_archive", name, series, (path,), start, False))
+        return found
+
+    def batches(self, given: RecordingInput) -> Iterator[FrameBatch]:
+        """Yield the file's frames as they are read."""
+        yield from self._read(given.paths[0], BATCH_FRAMES)
+
+    def _read(self, path: Path, batch_frames: int) -> Iterator[FrameBatch]:
+        return iter_bybit_archive(path, "wss://stream.bybit.com/v5/public", batch_frames)
+
+
 _BITSTAMP_LINE: Final = re.compile(rb"\d{13} (order_created|order_changed|order_deleted|order_book|trade) [{]")
 
 
@@ -292,6 +324,7 @@ FRAME_LAYOUTS: Final[Mapping[str, FrameLayout]] = {
     "binance_raw": BinanceRawLayout(),
     "cryptofeed": CryptofeedLayout(),
     "binance_arrays": BinanceArraysLayout(),
+    "bybit_archive": BybitArchiveLayout(),
     "bitstamp_log": BitstampLogLayout(),
 }
 """Layouts whose files hold frames, by name; a new one is a class and a line here."""

@@ -4,6 +4,7 @@
 Binance raw             gzip text, a line ``<receive time, ns> <JSON>``; REST snapshots stand among the lines
 cryptofeed              gzip text, ``<epoch seconds>: <JSON>`` received, ``<url> <-> <epoch>`` opened, ``<url> <- …`` sent,
                         ``<url> -> <epoch>: <JSON>`` REST answers
+Bybit archive           zip or plain text, a line a frame; no receive times
 Binance JSON arrays     gzip JSON, an array of payloads, and a snapshot; no receive times
 Bitstamp log            xz text, a line ``<receive time, ms> <event> <JSON>``
 ======================= ===================================================================================================
@@ -12,16 +13,18 @@ Lines are handed on byte for byte; only what the recorder wrote in front is take
 """
 
 import re
-from collections.abc import Iterable, Sequence
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Final
+from typing import IO, Annotated, Final
 
 import msgspec
 import numpy as np
 
 from marketdata.clock import NS_PER_MS, NS_PER_S
-from marketdata.codecs.tables import read_bytes
+from marketdata.codecs.tables import UNREADABLE_ZIP, open_bytes, read_bytes
 from marketdata.frames import FrameBatch
 
 _OPENED: Final = re.compile(rb"(?P<url>\S+) <-> (?P<epoch>[1-8]?[0-9]{9}(\.[0-9]+)?)")
@@ -136,8 +139,18 @@ def read_cryptofeed(sockets: Sequence[Path], answers: Sequence[Path] = ()) -> Fr
     return batch_of(found)
 
 
+_Millis = Annotated[int, msgspec.Meta(ge=0, lt=(1 << 63) // NS_PER_MS)]
+
+
 class _Stamped(msgspec.Struct):
-    E: Annotated[int, msgspec.Meta(ge=0, lt=(1 << 63) // NS_PER_MS)]
+    E: _Millis
+
+
+class _Sent(msgspec.Struct):
+    ts: _Millis
+
+
+_SENT_AT: Final = msgspec.json.Decoder(_Sent)
 
 
 def read_binance_arrays(snapshot: Path, updates: Sequence[Path], socket: str, snapshot_url: str) -> FrameBatch:
@@ -163,6 +176,56 @@ def read_binance_arrays(snapshot: Path, updates: Sequence[Path], socket: str, sn
     found.sort(key=lambda line: line[0])
     first = found[0][0] if found else 0
     return batch_of([(first, snapshot_url, read_bytes(snapshot).strip()), *found])
+
+
+def iter_bybit_archive(path: Path, socket: str, batch_frames: int) -> Iterator[FrameBatch]:
+    """Yield the frames of an archive of Bybit's order books, a line each, in the order of the file.
+
+    A frame's receive time is its own ``ts``, when the venue sent it; it makes no claim about latency.
+
+    Parameters
+    ----------
+    path : Path
+        Plain text, or a zip archive of one file.
+    socket : str
+        What to call the connection.
+    batch_frames : int
+        Frames at a time: a day is several gigabytes.
+
+    Raises
+    ------
+    RecordingError
+        If the file cannot be read to its end, or a line is no JSON object with ``ts``.
+    """
+    found: list[Line] = []
+    try:
+        with ExitStack() as opened:
+            for k, line in enumerate(_member(path, opened), 1):
+                body = line.rstrip(b"\r\n")
+                if not body:
+                    continue
+                try:
+                    found.append((_SENT_AT.decode(body).ts * NS_PER_MS, socket, body))
+                except msgspec.DecodeError as error:
+                    raise RecordingError(f"{path}, line {k}: not a frame with ts: {error}") from error
+                if len(found) == batch_frames:
+                    yield batch_of(found)
+                    found = []
+    except UNREADABLE_ZIP as error:
+        raise RecordingError(f"{path}: cannot be read: {error}") from error
+    if found:
+        yield batch_of(found)
+
+
+def _member(path: Path, opened: ExitStack) -> IO[bytes]:
+    """Return a plain file's lines, or those of the only file in a zip archive."""
+    if path.suffix != ".zip":
+        return opened.enter_context(open_bytes(path))
+    archive = opened.enter_context(zipfile.ZipFile(path))
+    names = archive.namelist()
+    if len(names) != 1:
+        raise RecordingError(f"{path}: the archive holds {len(names)} files, expected one")
+    return opened.enter_context(archive.open(names[0]))
 
 
 def read_bitstamp_log(path: Path, channel: str = "btcusd") -> FrameBatch:

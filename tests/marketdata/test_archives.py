@@ -1,14 +1,18 @@
 """Files are known for what they are, what belongs together is read together, and what is nobody's is named."""
 
+import gzip
 import hashlib
+import json
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from marketdata.archives import UnknownRecording, files_below
+from marketdata.archives import FRAME_LAYOUTS, RecordingInput, UnknownRecording, files_below
+from marketdata.book import empty_book, fold_best
 from marketdata.clock import NS_PER_MS
+from marketdata.codecs.catalog import build_codec
 from marketdata.events import ASK, BID, F_LAST, QUOTE, TRADE
 from marketdata.ingest import ARCHIVE_LAYOUTS, find_inputs, instruments_of
 from marketdata.instruments import BookKind
@@ -31,6 +35,21 @@ def archive(folder: Path, kind: str, text: str, *, symbol: str = "BTCUSDT", day:
         packed.writestr(path.with_suffix(".csv").name, text)
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if good else "0" * 64
     path.with_name(path.name + ".CHECKSUM").write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+    return path
+
+
+def bybit_archive(path: Path, frames: int, *, skipped: int | None = None) -> Path:
+    """A day of Bybit's order book: a snapshot, then deltas a millisecond apart; one of them may be missing."""
+    lines = []
+    for k in range(frames):
+        kind, bids = ("delta", [["1.9531", str(k)]]) if k else ("snapshot", [["1.9531", "5"], ["1.9530", "7"]])
+        asks = [["1.9533", str(k + 1)]]
+        data = {"s": "XRPUSDT", "b": bids, "a": asks, "u": 100 + k, "seq": 9 * k}
+        frame = {"topic": "orderbook.500.XRPUSDT", "type": kind, "ts": MIDNIGHT_MS + k, "data": data}
+        if k != skipped:
+            lines.append(json.dumps(frame, separators=(",", ":")))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr(path.name.removesuffix(".zip"), "\n".join(lines) + "\n")
     return path
 
 
@@ -193,3 +212,60 @@ def test_recorded_archives_are_known_with_their_symbols(
     inputs = find_inputs([shared_data / "market" / place])
     assert {given.layout for given in inputs} == {layout}
     assert {symbol for given in inputs for symbol in instruments_of(given)} == symbols
+
+
+def frames_of(given: RecordingInput) -> tuple[np.ndarray, int]:
+    """Return the events of frames, and the gaps in them."""
+    instruments = {s: item.model_copy(update={"instrument_id": 1}) for s, item in instruments_of(given).items()}
+    codec = build_codec(given.venue, instruments, "raise")
+    state, parts, gaps = codec.init(), [], 0
+    for batch in FRAME_LAYOUTS[given.layout].batches(given):
+        state, found = codec.step(state, batch)
+        parts.append(found.events)
+        gaps += len(found.gaps)
+    return np.concatenate(parts), gaps
+
+
+def test_days_of_bybits_order_book_are_one_stream_of_its_own_frames(tmp_path: Path) -> None:
+    second = bybit_archive(tmp_path / "2024-12-02_XRPUSDT_ob500.data.zip", 30, skipped=20)
+    plain = tmp_path / "2024-12-01_XRPUSDT_ob500.data"
+    with zipfile.ZipFile(bybit_archive(tmp_path / "first.zip", 30)) as packed:
+        plain.write_bytes(packed.read("first"))
+    first, other = find_inputs([plain, second])
+    assert {first.layout, other.layout} == {"bybit_archive"}
+    assert first.series == other.series == "bybit/XRPUSDT"
+    assert (first.start_ns, first.has_receive_time) == (MIDNIGHT_MS * NS_PER_MS, False)
+    events, gaps = frames_of(first)
+    assert gaps == 0
+    assert fold_best(empty_book(), events)[-1].tolist() == [19_531, 29, 19_533, 30]
+    _, gaps = frames_of(other)
+    assert gaps == 1
+
+
+def test_lines_of_any_venue_are_read_where_the_folder_or_the_user_names_it(tmp_path: Path) -> None:
+    folder = tmp_path / "bybit"
+    folder.mkdir()
+    with zipfile.ZipFile(bybit_archive(tmp_path / "day.zip", 20)) as packed:
+        text = packed.read("day").decode().splitlines()
+    lines = [f"{(MIDNIGHT_MS + k) * NS_PER_MS + 777} {line}" for k, line in enumerate(text)]
+    (folder / "xrpusdt.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    (given,) = find_inputs([folder])
+    assert (given.layout, given.venue, given.start_ns) == ("binance_raw", "bybit", MIDNIGHT_MS * NS_PER_MS + 777)
+    events, gaps = frames_of(given)
+    assert gaps == 0
+    assert events["ts_recv"][-1] - events["ts_event"][-1] == 777
+    renamed = folder.rename(tmp_path / "somewhere")
+    with pytest.raises(UnknownRecording, match=r"say whose with --venue .*bybit.*hyperliquid"):
+        find_inputs([renamed])
+    assert find_inputs([renamed], venue="bybit")[0].venue == "bybit"
+
+
+@pytest.mark.realdata
+def test_recorded_days_of_bybit_and_hyperliquid_come_in_without_a_gap(shared_data: Path) -> None:
+    for place, frames, rows in (("vendor_samples/bybit", 50, 3_967), ("binance_raw_2024/hyperliquid", 55, 404)):
+        (given,) = find_inputs([shared_data / "market" / place])
+        assert sum(len(batch) for batch in FRAME_LAYOUTS[given.layout].batches(given)) == frames
+        events, gaps = frames_of(given)
+        assert (len(events), gaps) == (rows, 0)
+        best = fold_best(empty_book(), events)[(events["flags"] & F_LAST) > 0]
+        assert (best[:, 0] < best[:, 2]).all()

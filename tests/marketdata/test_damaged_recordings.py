@@ -17,7 +17,7 @@ from marketdata.ingest import ARCHIVE_LAYOUTS, find_inputs, instruments_of
 from marketdata.recordings import RecordingError, read_binance_arrays, read_binance_raw, read_cryptofeed
 from tests.codecs.market_files import instrument, lean_zip, write_text
 from tests.codecs.test_format_laws import SAMPLES
-from tests.marketdata.test_archives import QUOTES, archive
+from tests.marketdata.test_archives import QUOTES, archive, bybit_archive
 from tests.marketdata.venue_recordings import MIDNIGHT_MS, spot_lines, write_lines
 
 REFUSALS = (UnknownRecording, SourceError, RecordingError, CaptureError)
@@ -74,6 +74,10 @@ def arrays(folder: Path) -> Path:
     return path
 
 
+def bybit(folder: Path) -> Path:
+    return bybit_archive(folder / "2024-12-01_XRPUSDT_ob500.data.zip", 40)
+
+
 def bitstamp(folder: Path) -> Path:
     path = folder / "day.log.xz"
     path.write_bytes(
@@ -90,6 +94,7 @@ RECORDINGS: dict[str, Callable[[Path], Path]] = {
     "binance_raw": raw,
     "cryptofeed": cryptofeed,
     "binance_arrays": arrays,
+    "bybit_archive": bybit,
     "bitstamp_log": bitstamp,
     "binance_archive": public_archive,
     **{name: (lambda folder, name=name: SAMPLES[name](folder)[0]) for name in FORMATS if name != "fix_lenient"},
