@@ -9,8 +9,9 @@ Tables of the schema ``flowsense`` (times are kept twice: ``time`` as a timestam
 - ``bars_1m``: a view of one-minute bars over ``trades``.
 
 Where the TimescaleDB extension is installed, ``events`` and ``trades`` are hypertables by day and ``bars_1m`` a continuous
-aggregate. Where it is not, they are native tables in monthly range partitions and ``bars_1m`` is a materialised view, refreshed
-after each export. Rows travel by ``COPY`` in binary, put together as one array a partition.
+aggregate. Where it is not, or this user may not install it, they are native tables in monthly range partitions and ``bars_1m``
+is a materialised view, refreshed after each export while others go on reading it. Rows travel by ``COPY`` in binary
+(:mod:`marketdata.postgres_copy`).
 
 The password is never part of a message: it is asked of the environment (``PGPASSWORD``, a password file) by the driver.
 """
@@ -23,23 +24,21 @@ from datetime import date
 from typing import Any, Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from marketdata.events import EXECUTE, HIDDEN, TRADE
 from marketdata.instruments import Instrument
+from marketdata.postgres_copy import Columns, binary_blocks
 
 log = logging.getLogger(__name__)
 
 SCHEMA: Final = "flowsense"
-_EPOCH_2000_US: Final = 946_684_800_000_000
-_EPOCH_2000_DAYS: Final = 10_957
-_SIGNATURE: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
-_TRAILER: Final = b"\xff\xff"
-_CHUNK_ROWS: Final = 200_000
+EXTENSION: Final = "timescaledb"
+_PARTITIONED: Final = (
+    "SELECT 1 FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
+    "WHERE nspname = %s AND relname = 'trades' AND relkind = 'p'"
+)
 
-Columns = tuple[tuple[str, str], ...]
 EVENTS: Final[Columns] = (
     ("time", "timestamptz"),
     ("session", "date"),
@@ -86,14 +85,6 @@ BARS: Final[Columns] = (
     ("trades", "bigint"),
 )
 TABLES: Final[dict[str, Columns]] = {"events": EVENTS, "trades": TRADES, "bars": BARS}
-_WIDTHS: Final = {
-    "timestamptz": ">i8",
-    "date": ">i4",
-    "bigint": ">i8",
-    "smallint": ">i2",
-    "double precision": ">f8",
-    "boolean": "u1",
-}
 
 
 class PostgresError(ValueError):
@@ -157,11 +148,12 @@ class PostgresSink:
         self._shown = without_password(url)
         self._errors = psycopg.Error
         try:
+            with psycopg.connect(url, autocommit=True, application_name="flowsense", connect_timeout=10) as asking:
+                self.has_timescale = self._has_timescale(asking)
             self._connection = psycopg.connect(url, application_name="flowsense", connect_timeout=10)
         except psycopg.Error as error:
             raise PostgresError(f"{self._shown}: cannot be reached: {_reason(error, url)}") from None
         with self._telling():
-            self.has_timescale = self._has_timescale()
             self._prepare()
 
     def __enter__(self) -> Self:
@@ -180,11 +172,23 @@ class PostgresSink:
             self._connection.rollback()
             raise PostgresError(f"{self._shown}: {_reason(error, '')}") from error
 
-    def _has_timescale(self) -> bool:
-        found = self._connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'").fetchone()
-        if found is None:
+    def _has_timescale(self, asking: Any) -> bool:
+        """Whether tables are, or shall be, hypertables.
+
+        Tables that were made as range partitions stay so. An extension that is on the server but that this user may not
+        install, or that the server has not preloaded (which ends the connection that asks), is none.
+        """
+        if asking.execute(_PARTITIONED, [SCHEMA]).fetchone() is not None:
             return False
-        self._connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        if asking.execute("SELECT 1 FROM pg_extension WHERE extname = %s", [EXTENSION]).fetchone() is not None:
+            return True
+        if asking.execute("SELECT 1 FROM pg_available_extensions WHERE name = %s", [EXTENSION]).fetchone() is None:
+            return False
+        try:
+            asking.execute(f"CREATE EXTENSION IF NOT EXISTS {EXTENSION}".encode())
+        except self._errors as error:
+            log.warning("%s: tables are plain partitions: %s", self._shown, _reason(error, ""))
+            return False
         return True
 
     def _prepare(self) -> None:
@@ -258,7 +262,7 @@ class PostgresSink:
         """Bring ``bars_1m`` up to date for the sessions from ``first`` to ``last``; raises PostgresError."""
         if not self.has_timescale:
             with self._telling():
-                self._connection.execute(f"REFRESH MATERIALIZED VIEW {SCHEMA}.bars_1m".encode())
+                self._connection.execute(f"REFRESH MATERIALIZED VIEW CONCURRENTLY {SCHEMA}.bars_1m".encode())
             return
         self._connection.autocommit = True  # a continuous aggregate is not refreshed inside a transaction
         try:
@@ -325,51 +329,6 @@ def view_statements(has_timescale: bool) -> Sequence[str]:
         f"FROM {SCHEMA}.trades GROUP BY 1, 2",
         f"CREATE UNIQUE INDEX IF NOT EXISTS bars_1m_place ON {SCHEMA}.bars_1m (instrument, start)",
     )
-
-
-def binary_blocks(frame: pl.DataFrame, columns: Columns) -> Iterator[bytes]:
-    """Yield a frame in PostgreSQL's binary copy format, without a loop over its rows.
-
-    ``time`` is int64 microseconds since 1970 UTC; text columns hold one value throughout; nothing is null.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing, holds a null, or a text column has several values.
-    """
-    fields: list[tuple[str, Any]] = [("count", ">i2")]
-    texts: dict[str, bytes] = {}
-    for name, kind in columns:
-        column = frame.get_column(name)
-        if column.null_count():
-            raise ValueError(f"column {name} holds {column.null_count()} null(s)")
-        if kind == "text":
-            if column.n_unique() > 1:
-                raise ValueError(f"column {name} holds {column.n_unique()} texts, not one")
-            texts[name] = (column[0] if len(column) else "").encode()
-            fields += [(f"{name}#", ">i4"), (name, f"V{max(len(texts[name]), 1)}")]
-        else:
-            fields += [(f"{name}#", ">i4"), (name, _WIDTHS[kind])]
-    kind_of = np.dtype(fields)
-    yield _SIGNATURE
-    for first in range(0, frame.height, _CHUNK_ROWS):
-        part = frame.slice(first, _CHUNK_ROWS)
-        rows = np.zeros(part.height, kind_of)
-        rows["count"] = len(columns)
-        for name, kind in columns:
-            rows[f"{name}#"] = len(texts[name]) if name in texts else kind_of[name].itemsize
-            rows[name] = np.void(texts[name]) if name in texts else _values(part, name, kind)
-        yield rows.tobytes()
-    yield _TRAILER
-
-
-def _values(frame: pl.DataFrame, name: str, kind: str) -> npt.NDArray[Any]:
-    column = frame.get_column(name)
-    if kind == "timestamptz":
-        return column.to_numpy() - _EPOCH_2000_US
-    if kind == "date":
-        return column.cast(pl.Int32).to_numpy() - _EPOCH_2000_DAYS
-    return column.cast(pl.UInt8).to_numpy() if kind == "boolean" else column.to_numpy()
 
 
 def _placed(events: pl.DataFrame, instrument: Instrument, session: date) -> pl.DataFrame:

@@ -23,13 +23,13 @@ from marketdata.postgres import (
     EVENTS,
     PostgresError,
     PostgresSink,
-    binary_blocks,
     has_password,
     month_statement,
     schema_statements,
     view_statements,
     without_password,
 )
+from marketdata.postgres_copy import binary_blocks
 from marketdata.presets import preset
 from marketdata.settings import save_settings
 
@@ -192,7 +192,7 @@ def test_a_partition_that_fails_half_way_leaves_what_was_there(
     export_to_postgres(root, database, tables=("trades",))
     before = rows(database, "SELECT count(*), sum(price_units) FROM flowsense.trades")
     publish(root, PartitionKey("events", DAYS[0], "ALFA"), some_events(77, DAYS[0]), [])
-    monkeypatch.setattr("marketdata.postgres._TRAILER", b"\x00\x07rubbish")
+    monkeypatch.setattr("marketdata.postgres_copy._TRAILER", b"\x00\x07rubbish")
     with pytest.raises(PostgresError):
         export_to_postgres(root, database, tables=("trades",))
     assert rows(database, "SELECT count(*), sum(price_units) FROM flowsense.trades") == before
@@ -218,6 +218,41 @@ def test_without_timescale_tables_are_range_partitions_by_month_that_queries_pru
     plan = str(rows(database, "EXPLAIN SELECT count(*) FROM flowsense.trades WHERE session = '2024-02-01'"))
     assert "trades_2024_02" in plan
     assert "trades_2024_01" not in plan
+
+
+def test_an_extension_that_this_user_may_not_install_leaves_plain_tables(
+    database: str, root: DataRoot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``file_fdw`` comes with every server and only a superuser may install it."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS reader")
+        connection.execute("CREATE ROLE reader LOGIN")
+        connection.execute("GRANT CREATE ON DATABASE postgres TO reader")
+        offered = connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'file_fdw'").fetchone()
+    monkeypatch.setattr("marketdata.postgres.EXTENSION", "file_fdw")
+    try:
+        with PostgresSink(database.replace("flowsense@", "reader@")) as sink:
+            assert not sink.has_timescale
+        if offered is not None:
+            assert "tables are plain partitions: permission denied" in caplog.text
+        with PostgresSink(database) as sink:  # who may install it does not: the tables are partitions already
+            assert not sink.has_timescale
+    finally:
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute("DROP OWNED BY reader CASCADE")
+            connection.execute("DROP ROLE reader")
+
+
+def test_an_export_does_not_wait_for_those_who_read_the_view(database: str, root: DataRoot) -> None:
+    export_to_postgres(root, database, tables=("trades",), last=DAYS[0])
+    with psycopg.connect(database) as reader:
+        before = reader.execute("SELECT count(*) FROM flowsense.bars_1m").fetchone()
+        export_to_postgres(root, f"{database}?options=-c%20lock_timeout%3D20s", tables=("trades",))
+        reader.rollback()
+        after = reader.execute("SELECT count(*) FROM flowsense.bars_1m").fetchone()
+    assert before is not None
+    assert after is not None
+    assert 0 < before[0] < after[0]
 
 
 def test_the_range_of_december_ends_with_the_year() -> None:
