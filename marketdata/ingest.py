@@ -21,8 +21,9 @@ from marketdata.archives import FRAME_LAYOUTS, FrameLayout, RecordingInput, Unkn
 from marketdata.clock import NS_PER_S
 from marketdata.codecs.catalog import build_codec, infer_grid
 from marketdata.codecs.decimals import inferred_instrument
+from marketdata.events import EventArray, merge_events
 from marketdata.frames import QUARANTINE, Decoded, FrameBatch, Rejected
-from marketdata.instruments import Instrument
+from marketdata.instruments import Instrument, instrument_name
 from marketdata.paths import DataRoot
 from marketdata.recording_manifest import (
     MANIFEST,
@@ -131,12 +132,6 @@ def plan(root: DataRoot, inputs: Sequence[RecordingInput], progress: Progress | 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def instrument_name(symbol: str, venue: str) -> str:
-    """Return the name of a venue's symbol in a ``recorded`` root: ``BTCUSDT.binance_spot``."""
-    clean = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "-" for c in symbol)
-    return f"{clean}.{venue}"
 
 
 def instruments_of(
@@ -356,6 +351,23 @@ class _Chain:
             for _ in self._decoded(item.given, self._symbols.get(item.given.venue, {})):
                 pass
         self._skipped = []
+
+
+def recorded_events(given: RecordingInput, instruments: Mapping[str, Instrument]) -> EventArray:
+    """Return the events of an archive's input, of all instruments together and in the order received.
+
+    Without recorded receive times ``ts_recv`` is ``ts_event``, or the latest before it where that went back.
+    """
+    decoded = ARCHIVE_LAYOUTS[given.layout].decoded(given, instruments)
+    by_number: dict[int, list[EventArray]] = {}
+    for part in decoded:
+        for number in np.unique(part.events["instrument_id"]).tolist():
+            by_number.setdefault(number, []).append(part.events[part.events["instrument_id"] == number])
+    each = [np.concatenate(parts) for parts in by_number.values()]
+    if not given.has_receive_time:
+        for events in each:
+            events["ts_recv"] = np.maximum.accumulate(events["ts_event"])
+    return merge_events(each)
 
 
 def _rejected(given: RecordingInput, batch: FrameBatch | None, rejected: Rejected) -> RejectedFrame:

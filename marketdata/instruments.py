@@ -63,3 +63,9 @@ class Instrument(BaseModel):
     def is_traded(self) -> bool:
         """Whether the instrument has a book that orders can be sent to."""
         return self.book_kind is not BookKind.TRADES_ONLY
+
+
+def instrument_name(symbol: str, venue: str) -> str:
+    """Return the name of a venue's symbol in a ``recorded`` root: ``BTCUSDT.binance_spot``."""
+    clean = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "-" for c in symbol)
+    return f"{clean}.{venue}"

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from marketdata.feeds.decoding import FrameSink
 from marketdata.feeds.protocol import Feed, FeedError
-from marketdata.instruments import Instrument
+from marketdata.instruments import Instrument, instrument_name
+
+RECORDED_AS: Final = {"itch50": "NASDAQ", "fix": "FIX"}
+"""Protocols whose instruments a root of recordings calls by the market's name."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,8 @@ class FeedContext:
     Attributes
     ----------
     instruments : sequence of Instrument
-        Of the data root; a venue's are those whose ``venue`` is its name, known to it by their symbol.
+        Of the data root; a venue's are those whose ``venue`` is its name, known to it by their symbol, without the venue's name
+        that a root of recordings puts behind it (``BTCUSDT.binance_spot``).
     folder : Path, optional
         Where checkpoints are kept.
     speed : float, optional
@@ -35,19 +40,26 @@ class FeedContext:
     tee: FrameSink | None = None
     quarantine: FrameSink | None = None
 
-    def of_venue(self, venue: str) -> dict[str, Instrument]:
-        """Return a venue's instruments by symbol.
+    def of_venue(self, venue: str, chosen: Sequence[str] = ()) -> dict[str, Instrument]:
+        """Return a venue's instruments by the venue's own symbol.
+
+        Parameters
+        ----------
+        chosen : sequence of str
+            Symbols that the user named, and as the venue writes them: a root's names have ``-`` for signs that no path holds.
 
         Raises
         ------
         FeedError
             If there are none.
         """
-        found = {item.symbol: item for item in self.instruments if item.venue == venue}
-        if not found:
+        names = {venue, RECORDED_AS.get(venue, venue)}
+        mine = [item for item in self.instruments if item.venue in names]
+        if not mine:
             known = ", ".join(sorted({item.venue for item in self.instruments})) or "none"
             raise FeedError(f"no instrument here is of venue {venue!r}; the venues are {known}")
-        return found
+        spelled = {instrument_name(symbol, venue): symbol for symbol in chosen}
+        return {spelled.get(item.symbol, item.symbol.removesuffix(f".{item.venue}")): item for item in mine}
 
 
 def _stream(rest: str, context: FeedContext) -> Feed:
@@ -74,9 +86,10 @@ def _websocket(rest: str, context: FeedContext) -> Feed:
     codecs = []
     for part in rest.split("+"):
         venue, _, chosen = part.partition("/")
-        codecs.append(build_codec(venue, context.of_venue(venue), QUARANTINE))
-        if chosen:
-            symbols[venue] = chosen.split(",")
+        wanted = chosen.split(",") if chosen else []
+        codecs.append(build_codec(venue, context.of_venue(venue, wanted), QUARANTINE))
+        if wanted:
+            symbols[venue] = wanted
     name = "_".join(codec.venue for codec in codecs)
     return WebSocketFeed(
         codecs,
@@ -138,6 +151,32 @@ def _capture(rest: str, context: FeedContext) -> Feed:
     return FrameReplayFeed(codec, frames, context.speed, quarantine=context.quarantine, name=f"capture {path}")
 
 
+def _file(rest: str, context: FeedContext) -> Feed:
+    from marketdata.archives import FRAME_LAYOUTS, UnknownRecording
+    from marketdata.codecs.catalog import build_codec
+    from marketdata.events import merge_events
+    from marketdata.feeds.replay import FrameReplayFeed, ReplayFeed
+    from marketdata.frames import QUARANTINE
+    from marketdata.ingest import find_inputs, recorded_events
+
+    venue, _, path = rest.rpartition("@")
+    try:
+        inputs = find_inputs([Path(path)], venue=venue or None)
+        streams = sorted({given.series for given in inputs})
+        if len(streams) > 1:
+            raise FeedError(f"{path}: {len(streams)} streams are there, and a feed is of one: {', '.join(streams)}")
+        market, name = inputs[0].venue, f"file {Path(path).name}"
+        wanted = context.of_venue(market)
+        if inputs[0].layout in FRAME_LAYOUTS:
+            codec = build_codec(market, wanted, QUARANTINE)
+            frames = chain.from_iterable(FRAME_LAYOUTS[given.layout].batches(given) for given in inputs)
+            return FrameReplayFeed(codec, frames, context.speed, quarantine=context.quarantine, name=name)
+        events = merge_events([recorded_events(given, wanted) for given in inputs])
+        return ReplayFeed(events, context.speed, name=name)
+    except UnknownRecording as error:
+        raise FeedError(str(error)) from error
+
+
 FEEDS: Final[Mapping[str, tuple[str, Callable[[str, FeedContext], Feed]]]] = {
     "stream": ("stream:HOST:PORT or stream:unix:/path, the event stream of another FlowSense process", _stream),
     "ring": ("ring:NAME, shared memory that `flowsense receive` fills", _ring),
@@ -146,6 +185,7 @@ FEEDS: Final[Mapping[str, tuple[str, Callable[[str, FeedContext], Feed]]]] = {
     "itch": ("itch:[USER:PASSWORD@]HOST:PORT, ITCH 5.0 over SoupBinTCP", _itch),
     "fix": ("fix:[SENDER:TARGET@]HOST:PORT, FIX market data; without names it only listens", _fix),
     "capture": ("capture:VENUE/PATH, a captured file again", _capture),
+    "file": ("file:[VENUE@]PATH, one stream, recorded in any form that `flowsense ingest` reads", _file),
 }
 """Kinds of feeds: how their addresses look, and what opens them."""
 

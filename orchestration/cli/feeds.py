@@ -27,6 +27,10 @@ def receive(
         Literal["block", "drop", "fail"], typer.Option(help="Ring: what happens when the engine is too slow.")
     ] = "drop",
     rows: Annotated[int, typer.Option(help="Ring: rows that it holds, a power of two.")] = 65_536,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Recordings: multiple of their own pace (default: as fast as possible)."),
+    ] = None,
 ) -> None:
     """Receive live market data in a process of its own, for `flowsense trade --feed ring:NAME` or for the bus."""
     from marketdata.feeds.catalog import FeedContext, open_feed
@@ -37,7 +41,7 @@ def receive(
     kind, _, name = to.partition(":")
     if kind not in {"ring", "kafka"} or not name:
         raise SettingsError(f"--to {to}: neither ring:NAME nor kafka:HOST:PORT")
-    source = open_feed(feed, FeedContext(settings.instruments, root.feeds))
+    source = open_feed(feed, FeedContext(settings.instruments, root.feeds, speed))
     symbols = {item.instrument_id: item.symbol for item in settings.instruments}
     stop = threading.Event()
 

@@ -1,9 +1,11 @@
 """Every kind of feed keeps the same promises; sessions, receivers and addresses work over any of them."""
 
+import gzip
 import json
 import math
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from marketdata.feeds.ring_feed import RingFeed, RingWriter
 from marketdata.feeds.sessions import SessionFeed
 from marketdata.frames import FrameBatch, frame_batch
 from marketdata.messages import EventBatch, FeedStatus, SessionEnd, SessionStart, StatusKind, StreamItem
+from tests.codecs.test_fix_laws import WANTED as FIX_WANTED
+from tests.codecs.test_fix_laws import session
 from tests.feeds.binance_like import Market, spot_codec
 from tests.feeds.ring_worker import numbered
 
@@ -283,7 +287,7 @@ def test_every_kind_of_feed_opens_by_its_address_or_says_what_is_missing(tmp_pat
     ):
         with pytest.raises(FeedError, match=words):
             open_feed(address, context)
-    assert set(FEEDS) == {"stream", "ring", "ws", "kafka", "itch", "fix", "capture"}
+    assert set(FEEDS) == {"stream", "ring", "ws", "kafka", "itch", "fix", "capture", "file"}
 
 
 def test_a_captured_file_is_a_feed(tmp_path: Path) -> None:
@@ -301,6 +305,63 @@ def test_a_captured_file_is_a_feed(tmp_path: Path) -> None:
     parts: list[EventArray] = []
     consume(feed, lambda item: parts.append(item.events) if isinstance(item, EventBatch) else None)
     np.testing.assert_array_equal(np.concatenate(parts), direct.events)
+
+
+def events_of(feed: Feed) -> EventArray:
+    parts: list[EventArray] = []
+    consume(feed, lambda item: parts.append(item.events) if isinstance(item, EventBatch) else None)
+    return np.concatenate(parts)
+
+
+def test_the_files_of_a_recording_are_one_feed_by_the_names_of_the_root_that_took_them_in(tmp_path: Path) -> None:
+    """``flowsense ingest`` calls the venue's AAAUSDT ``AAAUSDT.binance_spot``; feeds still ask the venue for AAAUSDT."""
+    made = frames_of(Market(["AAAUSDT"], 80, 1))
+    frames = FrameBatch(made.data, made.starts, made.ts_recv + DAY, made.stream, made.streams)
+    folder = tmp_path / "binance_spot"
+    folder.mkdir()
+    for part in (0, 1):
+        text = b"".join(b"%d %b\n" % (frames.ts_recv[k], frames.frame(k)) for k in range(50 * part, 50 + 31 * part))
+        (folder / f"aaausdt_2026010{part + 5}.gz").write_bytes(gzip.compress(text))
+    codec = spot_codec("AAAUSDT")
+    _, direct = codec.step(codec.init(), frames)
+    recorded = codec.instruments["AAAUSDT"].model_copy(update={"symbol": "AAAUSDT.binance_spot"})
+    context = FeedContext((recorded,))
+    np.testing.assert_array_equal(events_of(open_feed(f"file:{folder}", context)), direct.events)
+    elsewhere = folder.rename(tmp_path / "elsewhere")
+    np.testing.assert_array_equal(events_of(open_feed(f"file:binance_spot@{elsewhere}", context)), direct.events)
+    with pytest.raises(FeedError, match="say whose with --venue"):
+        open_feed(f"file:{elsewhere}", context)
+    (elsewhere / "other.gz").write_bytes(gzip.compress(text))
+    with pytest.raises(FeedError, match="2 streams are there, and a feed is of one: binance_spot/aaausdt"):
+        open_feed(f"file:binance_spot@{elsewhere}", context)
+    assert open_feed("ws:binance_spot/AAAUSDT", context).name == "binance_spot"
+
+
+def test_a_root_writes_for_signs_that_no_path_holds_what_the_user_says() -> None:
+    item = spot_codec("AAAUSDT").instruments["AAAUSDT"]
+    names = ("BTC-USD.kraken", "ETH-USD.kraken")
+    items = [item.model_copy(update={"venue": "kraken", "symbol": name}) for name in names]
+    assert set(FeedContext(items).of_venue("kraken", ["BTC/USD"])) == {"BTC/USD", "ETH-USD"}
+    shares = item.model_copy(update={"venue": "NASDAQ", "symbol": "AAPL.NASDAQ"})
+    assert set(FeedContext([shares]).of_venue("itch50")) == {"AAPL"}
+
+
+def test_a_fix_log_is_a_feed_at_any_pace(tmp_path: Path) -> None:
+    path = tmp_path / "a.fix.log"
+    path.write_bytes(
+        b"".join(
+            b"20240102-10:00:%02d.5: " % (k % 60) + message + b"\n"
+            for k, message in enumerate(session(50, 1, ids=False))
+        )
+    )
+    items = [item.model_copy(update={"venue": "FIX", "symbol": f"{symbol}.FIX"}) for symbol, item in FIX_WANTED.items()]
+    straight = events_of(open_feed(f"file:{path}", FeedContext(items)))
+    assert len(straight) > 50
+    fast = open_feed(f"file:{path}", FeedContext(items, speed=10.0))
+    assert isinstance(fast, ReplayFeed)
+    toy = ToyClock()
+    np.testing.assert_array_equal(events_of(replace(fast, clock=toy.clock())), straight)
+    assert toy.now == pytest.approx((straight["ts_recv"][-1] - straight["ts_recv"][0]) / NS_PER_S / 10, abs=0.1)
 
 
 def test_the_guard_begins_anew_with_a_session() -> None:
