@@ -7,7 +7,7 @@ least.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from trading.strategies import Strategy
 REPLICATIONS: Final = 10_000
 LEVEL: Final = 0.95
 LEAST_PARENTS: Final = 20
+GroupKind = Literal["all", "side", "instrument", "session"]
+KINDS: Final[tuple[GroupKind, ...]] = get_args(GroupKind)
+"""By what parents are grouped, in the order in which it is shown."""
 
 Float64 = npt.NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
@@ -166,7 +169,7 @@ def compare(
             progress("parents", done + 1, len(assignments))
     difference = np.array([b.shortfall_bps - a.shortfall_bps for a, b in zip(*reports, strict=True)])
     block = _block(assignments)
-    low, high = _interval(difference, block, seed)
+    low, high = paired_interval(difference, block, seed)
     return ABResult(
         (names[0], names[1]),
         tuple(assignments),
@@ -176,6 +179,42 @@ def compare(
         high,
         block,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDifference:
+    """Mean difference of some of the parents, in basis points; the interval is NaN for fewer than :data:`LEAST_PARENTS`."""
+
+    kind: GroupKind
+    name: str
+    parents: int
+    difference_bps: float
+    low_bps: float
+    high_bps: float
+
+
+def group_differences(made: ABResult, seed: int = 1) -> tuple[GroupDifference, ...]:
+    """Return the mean difference over all parents, by side, by instrument and by session."""
+    difference = np.array([b.shortfall_bps - a.shortfall_bps for a, b in zip(*made.reports, strict=True)])
+    ways: dict[tuple[GroupKind, str], list[int]] = {}
+    for k, one in enumerate(made.assignments):
+        side = "buy" if one.parent.side > 0 else "sell"
+        names: tuple[tuple[GroupKind, str], ...] = (
+            ("all", "all"),
+            ("side", side),
+            ("instrument", one.symbol),
+            ("session", one.session.date.isoformat()),
+        )
+        for name in names:
+            ways.setdefault(name, []).append(k)
+    found = []
+    for (kind, name), places in sorted(ways.items(), key=lambda item: (KINDS.index(item[0][0]), item[0][1])):
+        own = difference[places]
+        low = high = float("nan")
+        if len(own) >= LEAST_PARENTS:
+            low, high = paired_interval(own, max(1.0, made.block * len(own) / len(difference)), seed)
+        found.append(GroupDifference(kind, name, len(own), float(own.mean()), low, high))
+    return tuple(found)
 
 
 def work_parent(
@@ -222,7 +261,8 @@ def _block(assignments: Sequence[Assignment]) -> float:
     return max(1.0, len(assignments) / max(hours, 1.0))
 
 
-def _interval(difference: Float64, block: float, seed: int) -> tuple[float, float]:
+def paired_interval(difference: Float64, block: float, seed: int) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of paired differences, from a stationary bootstrap with an expected block."""
     mean = float(difference.mean())
     centred = np.ascontiguousarray((difference - mean)[:, None])
     spread = bootstrap_means(centred, block, REPLICATIONS, seed)[:, 0]

@@ -10,7 +10,7 @@ from marketdata.settings import Settings, SettingsError
 from orchestration.backtesting import model_days
 
 if TYPE_CHECKING:
-    from backtests.ab import Assignment, Make
+    from backtests.ab import ABResult, Assignment, Make
     from backtests.tca import ParentReport
     from marketdata.events import EventArray
     from models.forecast import ForecastArray
@@ -19,6 +19,8 @@ ALGORITHMS: Final = ("twap", "twap_resting", "hybrid_twap", "vwap", "pov", "impl
 POV_RATE: Final = 0.1
 REPORTED: Final = ("shortfall_bps", "decision_bps", "arrival_bps", "vwap_bps", "fill_rate", "maker_share", "children")
 LATENCIES: Final = ("decision_us", "wire_us", "acknowledgement_us", "queue_us", "fill_us")
+PAGE_ONLY: Final = ("block", "groups", "pairs", "changes")
+"""What a comparison holds for its page beside what ``--json`` prints."""
 PARTS: Final = ("shortfall", "delay", "execution", "opportunity", "fees")
 
 
@@ -62,6 +64,7 @@ def compare_algorithms(
     settings: Settings,
     names: tuple[str, str],
     *,
+    changes: Sequence[str] = (),
     day: date | None,
     model: str | None,
     parents: int,
@@ -77,7 +80,8 @@ def compare_algorithms(
     -------
     dict
         Plain data, None where a figure is not known: what was compared, the mean difference of the second from the first with
-        its interval, and per algorithm the means over parents and the sums of the shortfall's parts.
+        its interval, and per algorithm the means over parents and the sums of the shortfall's parts; for the page also
+        ``groups``, ``pairs`` (one a parent), ``block`` and ``changes`` (:data:`PAGE_ONLY`).
 
     Raises
     ------
@@ -91,8 +95,14 @@ def compare_algorithms(
         raise SettingsError("an algorithm is compared with another one")
     for name in names:
         algorithm(name, lambda _: ())
+    from dataclasses import asdict
+
+    from backtests.ab import group_differences
+    from backtests.report.ab_page import pair_rows
+    from models.evidence import plain
+
     night, chosen, days = model_days(root, settings, day, model)
-    made = compare_on(
+    made, found = _compared(
         settings,
         days,
         names,
@@ -103,7 +113,13 @@ def compare_algorithms(
         seed=seed,
         progress=progress,
     )
-    return {"night": night.isoformat(), "model": chosen, **made}
+    page = {
+        "block": found.block,
+        "groups": [asdict(one) for one in group_differences(found, seed)],
+        "pairs": pair_rows(found, settings.time_zone),
+        "changes": list(changes),
+    }
+    return {"night": night.isoformat(), "model": chosen, **made, **plain(page)}
 
 
 def compare_on(
@@ -130,6 +146,33 @@ def compare_on(
     SettingsError
         If there is no such algorithm, or nothing to compare.
     """
+    made, _ = _compared(
+        settings,
+        days,
+        names,
+        parents=parents,
+        lots=lots,
+        minutes=minutes,
+        queue_model=queue_model,
+        seed=seed,
+        progress=progress,
+    )
+    return made
+
+
+def _compared(
+    settings: Settings,
+    days: "Mapping[Session, tuple[EventArray, ForecastArray]]",
+    names: tuple[str, str],
+    *,
+    parents: int,
+    lots: int,
+    minutes: float,
+    queue_model: str,
+    seed: int,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> "tuple[dict[str, Any], ABResult]":
+    """Return what :func:`compare_on` does, and the comparison itself."""
     from backtests.ab import ABError, compare, draw_parents
     from models.evidence import plain
     from trading.execution import ParentError
@@ -156,7 +199,7 @@ def compare_on(
         )
     except (ABError, ParentError) as error:
         raise SettingsError(str(error)) from error
-    return plain(
+    said = plain(
         {
             "sessions": [session.date.isoformat() for session in sessions],
             "parents": len(drawn),
@@ -172,6 +215,7 @@ def compare_on(
             "algorithms": {name: _summary(reports) for name, reports in zip(names, made.reports, strict=True)},
         }
     )
+    return said, made
 
 
 class VolumeHistory:

@@ -258,7 +258,7 @@ class TestDays(Mapping[Session, tuple[EventArray, "ForecastArray"]]):
         return len(self._places)
 
     def earlier(self, settings: Settings, before: Session | None = None) -> "list[SessionTrace]":
-        """Return the traces of the dataset's sessions before one (default: the first test session); none where sizes need none."""
+        """Return the traces of the dataset's sessions before one (default: the first test session); none if sizes need none."""
         from trading.carried import rows_trace
 
         if settings.sizing.volatility_target is None:

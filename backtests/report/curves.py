@@ -78,8 +78,9 @@ def points_with_intervals(
     label: str,
     width: int = 560,
     height: int = 230,
+    joined: bool = True,
 ) -> str:
-    """Return (name, value, low, high) as dots with whiskers on a common zero line, evenly spaced."""
+    """Return (name, value, low, high) as dots with whiskers on a common zero line, evenly spaced, ``joined`` by a line or not."""
     known = [(n, v, lo, hi) for n, v, lo, hi in points if v is not None and math.isfinite(v)]
     if not known:
         return empty_chart(width, height, "nothing to draw")
@@ -113,7 +114,8 @@ def points_with_intervals(
                     f'<line class="interval end" x1="{x - 4:.1f}" x2="{x + 4:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
                 )
         parts.append(f'<text class="tick" x="{x:.1f}" y="{height - 8}" text-anchor="middle">{escape(name)}</text>')
-    parts.append(f'<path class="line series-0" d="{_path(places)}"/>')
+    if joined:
+        parts.append(f'<path class="line series-0" d="{_path(places)}"/>')
     for (x, y), (name, v, lo, hi) in zip(places, known, strict=True):
         between = f" ({lo:+.3g} to {hi:+.3g})" if lo is not None and hi is not None else ""
         title = f"{escape(name)}: {v:+.3g}{between}"

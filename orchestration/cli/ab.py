@@ -2,14 +2,16 @@
 
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from orchestration.cli.console import StageProgress, out
+from orchestration.cli.console import StageProgress, err, out
 from orchestration.cli.overrides import With, overridden
 from orchestration.cli.roots import chosen
+from orchestration.side_files import write_text
 
 COLUMNS = {
     "shortfall_bps": "shortfall, bps",
@@ -61,9 +63,12 @@ def ab(
     seed: Annotated[int, typer.Option(help="Of times and sides.")] = 1,
     changes: With = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write every parent as CSV to this file.")] = None,
 ) -> None:
     """Compare two execution algorithms: the same parent orders on the same tape, shortfalls in pairs, a bootstrap interval."""
-    from orchestration.comparing import compare_algorithms
+    from backtests.report.ab_page import ab_page
+    from backtests.report.export import csv_text
+    from orchestration.comparing import PAGE_ONLY, compare_algorithms
 
     root, settings = chosen(context).open()
     settings = overridden(settings, changes)
@@ -72,6 +77,7 @@ def ab(
             root,
             settings,
             (a, b),
+            changes=tuple(changes or ()),
             day=day.date() if day else None,
             model=model,
             parents=parents,
@@ -81,8 +87,13 @@ def ab(
             seed=seed,
             progress=progress,
         )
+    place = root.reports / "studies" / f"{made['night']}-{made['model']}-ab-{a}-{b}.html"
+    page = write_text(place, ab_page(made))
+    if csv is not None:
+        write_text(csv, csv_text(made["pairs"]))
+        err.print(f"wrote {csv}", markup=False)
     if as_json:
-        out.print(json.dumps(made), markup=False)
+        out.print(json.dumps({key: value for key, value in made.items() if key not in PAGE_ONLY}), markup=False)
         return
     table = Table(
         title=f"{made['parents']} parents of {lots} lots over {minutes:g} minutes, queue {made['queue_model']}"
@@ -99,6 +110,7 @@ def ab(
         f"{b} minus {a}: {made['difference_bps']:+.3f} bps, 95 % interval {low:+.3f} to {high:+.3f}: {verdict}",
         markup=False,
     )
+    out.print(str(page.resolve()), markup=False)
 
 
 def _number(value: float | None) -> str:

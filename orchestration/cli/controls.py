@@ -15,6 +15,7 @@ from marketdata.paths import DataRoot
 from marketdata.settings import Settings, SettingsError
 from orchestration.cli.console import StageProgress, err, out
 from orchestration.cli.roots import chosen
+from orchestration.side_files import write_text
 
 if TYPE_CHECKING:  # the engine's kernels make every other command slow to start
     from backtests.controls import ControlTotal
@@ -29,14 +30,6 @@ class Kind(StrEnum):
     N1 = "n1"
     N2 = "n2"
     PLANTED = "planted"
-
-
-MEANING = {
-    "n0": "forecasts shifted on the last night's own tape",
-    "n1": "a market where nothing pays",
-    "n2": "slow signals that know nothing",
-    "planted": "an informed trader of this strength",
-}
 
 
 def register(app: typer.Typer) -> None:
@@ -61,9 +54,11 @@ def controls(
     """Run control worlds through the whole gate; print promotion rates with exact 95 % bounds, and the power curve.
 
     Every world goes from simulation to the gate's verdict and is counted in the data root, under the version of the gate and the
-    form of the worlds: running again adds to what is there. N0 shifts the forecasts of the root's last night, once a night.
+    form of the worlds: running again adds to what is there. N0 shifts the forecasts of the root's last night, once a night. Null
+    and planted worlds together make a page below the root's reports.
     """
     from backtests.controls import totals
+    from backtests.report.controls_page import controls_page
     from backtests.world_runs import run_and_keep
     from backtests.worlds import worlds_sha256
     from models.gate import gate_version
@@ -77,12 +72,19 @@ def controls(
         if tasks:
             run_and_keep(root, tasks, settings.gate, processes=processes, progress=partial(progress, "control worlds"))
     version, form = gate_version(settings.gate), worlds_sha256()[:12]
-    found = [one for one in totals(root, version, form) if _is_wanted(one, kinds, strength)]
+    every = totals(root, version, form)
+    found = [one for one in every if _is_wanted(one, kinds, strength)]
+    page = None
+    if every:  # null and planted together (R16), whatever kinds were asked for
+        text = controls_page(every, version, form, settings.gate.p_value)
+        page = write_text(root.reports / "studies" / f"controls-{version}-{form}.html", text)
     if as_json:
         for total in found:
             out.print(json.dumps(_plain(total)), markup=False)
         return
     _print(found, version, form)
+    if page is not None:
+        out.print(str(page.resolve()), markup=False)
 
 
 def _tasks(
@@ -156,6 +158,8 @@ def _plain(total: "ControlTotal") -> dict[str, str | float | int | None]:
 
 def _print(found: "Sequence[ControlTotal]", version: str, form: str) -> None:
     """Print null worlds, then the power curve, with what was given as the reason."""
+    from backtests.report.controls_page import MEANING
+
     if not found:
         out.print("no control world has been run on this root under this version of the gate", markup=False)
         return

@@ -152,5 +152,11 @@ def test_the_command_runs_each_kind_and_prints_one_object_a_kind(tmp_path: Path,
     assert "does_not_pay" not in shown.stdout
     assert len(asked) == 15
     assert gate_version(place.settings.gate) in shown.stdout
+    (page,) = (place.root.reports / "studies").glob("controls-*.html")
+    assert page.name in shown.stdout.replace("\n", "")
+    text = page.read_text(encoding="utf-8")
+    assert "3 of 3" in text
+    assert "planted" in text
+    assert "a market where nothing pays" in text, "null worlds stand beside the planted ones that were asked for"
     bad = runner.invoke(app, [*base, "--strength", "9"])
     assert bad.exit_code != 0

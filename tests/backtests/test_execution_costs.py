@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backtests.ab import ABError, Assignment, compare, draw_parents
+from backtests.ab import ABError, Assignment, compare, draw_parents, group_differences
 from backtests.tca import MARKOUTS_NS, analyse_parent, market_mids
 from marketdata.clock import NS_PER_MS, NS_PER_S
 from marketdata.events import ASK, BID, EXECUTE, LEVEL
@@ -116,6 +116,15 @@ def test_resting_saves_most_of_the_spread_where_nothing_can_be_forecast(market: 
     assert found.differs
     assert found.high_bps < 0, "what is earned at rest outweighs what runs away"
     assert found.low_bps <= found.difference_bps <= found.high_bps
+    groups = group_differences(found)
+    assert [g.kind for g in groups] == ["all", "side", "side", "instrument", "session"]
+    for kind in ("side", "instrument", "session"):
+        own = [g for g in groups if g.kind == kind]
+        assert sum(g.parents for g in own) == 30
+        assert sum(g.difference_bps * g.parents for g in own) / 30 == pytest.approx(found.difference_bps)
+    whole = groups[0]
+    assert (whole.low_bps, whole.high_bps) == (found.low_bps, found.high_bps)
+    assert all(np.isnan(g.low_bps) == (g.parents < 20) for g in groups)
 
 
 def test_too_few_parents_and_too_short_sessions_are_refused(market: tuple[Any, ...]) -> None:
