@@ -205,8 +205,8 @@ def group_differences(made: ABResult, seed: int = 1) -> tuple[GroupDifference, .
             ("instrument", one.symbol),
             ("session", one.session.date.isoformat()),
         )
-        for name in names:
-            ways.setdefault(name, []).append(k)
+        for group in names:
+            ways.setdefault(group, []).append(k)
     found = []
     for (kind, name), places in sorted(ways.items(), key=lambda item: (KINDS.index(item[0][0]), item[0][1])):
         own = difference[places]
