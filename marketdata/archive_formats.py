@@ -22,7 +22,7 @@ from marketdata.codecs import itch_framing, lobster, shanghai
 from marketdata.codecs.decimals import inferred_instrument
 from marketdata.codecs.formats import FORMATS, Format
 from marketdata.codecs.tables import UNREADABLE, UNREADABLE_ZIP, SourceError, read_bytes
-from marketdata.events import ADD, DELETE, EXECUTE, LEVEL, QUOTE, REDUCE
+from marketdata.events import ADD, DELETE, EXECUTE, LEVEL, QUOTE, REDUCE, EventArray, merge_events
 from marketdata.frames import Decoded
 from marketdata.instruments import BookKind, Instrument
 
@@ -218,6 +218,8 @@ _GROUPS: Final[Mapping[str, Callable[[Sequence[Path]], list[tuple[Path, ...]]]]]
     "lean": _by_day,
     "tardis": _tardis_groups,
 }
+_NAMES_SAY_NOTHING: Final = frozenset({"fix", "fix_lenient", "itch50_pcap", "databento"})
+"""Formats that take neither day nor symbol from a file's name: whoever says ``--format`` may call the file what they like."""
 _READ_EACH: Final = frozenset({"tardis"})
 """Formats whose files of one input are read one by one and merged; of the others one file stands for all."""
 
@@ -232,9 +234,10 @@ class FormatLayout:
     def _format(self) -> Format:
         return FORMATS[self.name]
 
-    def find(self, paths: Sequence[Path], venue: str | None) -> list[RecordingInput]:
-        """Return the inputs among files that the format claims."""
-        claimed = [path for path in paths if self._format.claims(path)]
+    def find(self, paths: Sequence[Path], venue: str | None, *, is_asked_for: bool = False) -> list[RecordingInput]:
+        """Return the inputs among files that the format claims; ``is_asked_for``: the user said the format."""
+        takes_all = is_asked_for and self.name in _NAMES_SAY_NOTHING
+        claimed = [path for path in paths if takes_all or self._format.claims(path)]
         if self.name == "lobster":
             return self._lobster(paths, venue)
         found = []
@@ -301,7 +304,9 @@ class FormatLayout:
         }
         prices, sizes = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
         quoted = np.zeros(len(names), np.bool_)
+        refused: list[str] = []
         for decoded in self.decoded(given, probes):
+            refused += [item.reason for item in decoded.rejected]
             for number in np.unique(decoded.events["instrument_id"]):
                 rows = decoded.events[decoded.events["instrument_id"] == number]
                 prices[number] = np.gcd(prices[number], np.gcd.reduce(rows["price_units"]))
@@ -316,6 +321,11 @@ class FormatLayout:
             made = inferred_instrument(name, 0, given.venue, price, size)
             kind = market.book_kind if quoted[k] else BookKind.TRADES_ONLY
             found[name] = made.model_copy(update={"book_kind": kind})
+        if refused and not found:
+            lenient = "; --format fix_lenient takes and counts them" if self.name == "fix" else ""
+            raise UnknownRecording(
+                f"{given.paths[0]}: nothing in it can be read, {len(refused)} refused, the first: {refused[0]}{lenient}"
+            )
         return found
 
     def decoded(self, given: RecordingInput, instruments: Mapping[str, Instrument]) -> Iterator[Decoded]:
@@ -350,3 +360,20 @@ ARCHIVE_LAYOUTS: Final[Mapping[str, ArchiveLayout]] = {
     **{name: FormatLayout(name) for name in FORMATS if name in MARKETS},
 }
 """Layouts whose inputs need no state of a connection, by name; formats of ``codecs.formats`` behind those of their own."""
+
+
+def recorded_events(given: RecordingInput, instruments: Mapping[str, Instrument]) -> EventArray:
+    """Return the events of an archive's input, of all instruments together and in the order received.
+
+    Without recorded receive times ``ts_recv`` is ``ts_event``, or the latest before it where that went back.
+    """
+    decoded = ARCHIVE_LAYOUTS[given.layout].decoded(given, instruments)
+    by_number: dict[int, list[EventArray]] = {}
+    for part in decoded:
+        for number in np.unique(part.events["instrument_id"]).tolist():
+            by_number.setdefault(number, []).append(part.events[part.events["instrument_id"] == number])
+    each = [np.concatenate(parts) for parts in by_number.values()]
+    if not given.has_receive_time:
+        for events in each:
+            events["ts_recv"] = np.maximum.accumulate(events["ts_event"])
+    return merge_events(each)

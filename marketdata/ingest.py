@@ -16,12 +16,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from marketdata.archive_formats import ARCHIVE_LAYOUTS, ArchiveLayout
+from marketdata.archive_formats import ARCHIVE_LAYOUTS, ArchiveLayout, FormatLayout
 from marketdata.archives import FRAME_LAYOUTS, FrameLayout, RecordingInput, UnknownRecording, files_below
 from marketdata.clock import NS_PER_S
 from marketdata.codecs.catalog import build_codec, infer_grid
 from marketdata.codecs.decimals import inferred_instrument
-from marketdata.events import EventArray, merge_events
 from marketdata.frames import QUARANTINE, Decoded, FrameBatch, Rejected
 from marketdata.instruments import Instrument, instrument_name
 from marketdata.paths import DataRoot
@@ -102,7 +101,10 @@ def find_inputs(paths: Sequence[Path], layout: str | None = None, venue: str | N
     found: list[RecordingInput] = []
     left = list(files)
     for candidate in asked.values():
-        inputs = candidate.find(left, venue)
+        if layout and isinstance(candidate, FormatLayout):
+            inputs = candidate.find(left, venue, is_asked_for=True)
+        else:
+            inputs = candidate.find(left, venue)
         taken = {path for given in inputs for path in (*given.paths, *given.covers)}
         left = [path for path in left if path not in taken]
         found += inputs
@@ -351,23 +353,6 @@ class _Chain:
             for _ in self._decoded(item.given, self._symbols.get(item.given.venue, {})):
                 pass
         self._skipped = []
-
-
-def recorded_events(given: RecordingInput, instruments: Mapping[str, Instrument]) -> EventArray:
-    """Return the events of an archive's input, of all instruments together and in the order received.
-
-    Without recorded receive times ``ts_recv`` is ``ts_event``, or the latest before it where that went back.
-    """
-    decoded = ARCHIVE_LAYOUTS[given.layout].decoded(given, instruments)
-    by_number: dict[int, list[EventArray]] = {}
-    for part in decoded:
-        for number in np.unique(part.events["instrument_id"]).tolist():
-            by_number.setdefault(number, []).append(part.events[part.events["instrument_id"] == number])
-    each = [np.concatenate(parts) for parts in by_number.values()]
-    if not given.has_receive_time:
-        for events in each:
-            events["ts_recv"] = np.maximum.accumulate(events["ts_event"])
-    return merge_events(each)
 
 
 def _rejected(given: RecordingInput, batch: FrameBatch | None, rejected: Rejected) -> RejectedFrame:

@@ -152,12 +152,13 @@ def _capture(rest: str, context: FeedContext) -> Feed:
 
 
 def _file(rest: str, context: FeedContext) -> Feed:
+    from marketdata.archive_formats import recorded_events
     from marketdata.archives import FRAME_LAYOUTS, UnknownRecording
     from marketdata.codecs.catalog import build_codec
     from marketdata.events import merge_events
     from marketdata.feeds.replay import FrameReplayFeed, ReplayFeed
     from marketdata.frames import QUARANTINE
-    from marketdata.ingest import find_inputs, recorded_events
+    from marketdata.ingest import find_inputs
 
     venue, _, path = rest.rpartition("@")
     try:

@@ -17,6 +17,7 @@ from marketdata.events import ASK, BID, F_LAST, QUOTE, TRADE
 from marketdata.ingest import ARCHIVE_LAYOUTS, find_inputs, instruments_of
 from marketdata.instruments import BookKind
 from marketdata.recorded_settings import calendar_for
+from tests.codecs.test_fix_laws import session
 from tests.marketdata.recordings import write_lobster
 from tests.marketdata.venue_recordings import MIDNIGHT_MS, spot_lines, write_lines
 
@@ -159,6 +160,25 @@ def test_lines_without_a_market_ask_for_it(tmp_path: Path) -> None:
     with pytest.raises(UnknownRecording, match="say whose with --venue"):
         find_inputs([path])
     assert find_inputs([path], venue="binance_spot")[0].layout == "binance_raw"
+
+
+def test_a_format_that_the_user_says_needs_no_name_and_refused_messages_say_why(tmp_path: Path) -> None:
+    messages = session(20, 1, ids=False)
+    path = tmp_path / "yesterday.txt"
+    path.write_bytes(b"\n".join(messages))
+    with pytest.raises(UnknownRecording, match=r"yesterday\.txt: not a recording of a known format"):
+        find_inputs([path])
+    (given,) = find_inputs([path], layout="fix")
+    assert set(instruments_of(given)) == {"AA", "BB"}
+    path.write_bytes(b"\n".join(message.replace(b"\x0134=", b"\x0134=0") for message in messages))
+    with pytest.raises(
+        UnknownRecording, match=r"20 refused, the first: .*; --format fix_lenient takes and counts them"
+    ):
+        instruments_of(find_inputs([path], layout="fix")[0])
+    (lenient,) = find_inputs([path], layout="fix_lenient")
+    assert set(instruments_of(lenient)) == {"AA", "BB"}
+    with pytest.raises(UnknownRecording, match="no lobster recording"):
+        find_inputs([path], layout="lobster")
 
 
 def test_the_deepest_lobster_files_of_a_day_are_read_once(tmp_path: Path) -> None:
