@@ -21,6 +21,7 @@ from orchestration.cli import (
     ingest,
     live,
     nights,
+    pauses,
     route,
     sentiment,
     signals,
@@ -77,6 +78,7 @@ for module in (
     strategies,
     studies,
     switches,
+    pauses,
 ):
     module.register(app)
 

@@ -74,8 +74,9 @@ def screen(
         out.print(json.dumps(made), markup=False)
         return
     names = [*made["axes"], "net_pnl", "round_trips", "held_s", "break_even_bps", "sharpe"]
+    shown = min(SHOWN, made["sets"])
     table = Table(
-        title=f"{made['model']}: the best {SHOWN} of {made['sets']:,} sets on {made['rows']:,} rows, {made['seconds']:.2f} s"
+        title=f"{made['model']}: the best {shown} of {made['sets']:,} sets on {made['rows']:,} rows, {made['seconds']:.2f} s"
     )
     for name in names:
         table.add_column(name, justify="right")
