@@ -85,6 +85,76 @@ def order_feed(folder: Path) -> Feed:
     return feed
 
 
+FIRST_NS: Final = 1_700_000_000_000_000_000
+MIDDLE: Final = 65_000
+
+
+def still_feed(rows: int = 400_000) -> Feed:
+    """Return level updates and trades around a price that stays: nearly every order of ours is traded through at once."""
+    rng = np.random.default_rng(7)
+    feed = _empty_feed(rng, rows)
+    feed["side"] = rng.choice([-1, 1], rows)
+    feed["price"] = MIDDLE - feed["side"] * (1 + rng.geometric(0.3, rows))
+    feed["lots"] = 1 + rng.geometric(0.05, rows)
+    feed["kind"] = np.where(rng.random(rows) < 0.2, FEED_TRADE, FEED_LEVEL)
+    return feed
+
+
+def moving_feed(rows: int = 400_000) -> Feed:
+    """Return level updates whose touch moves every few rows, and few trades: nearly every order of ours is cancelled."""
+    rng = np.random.default_rng(11)
+    feed = _empty_feed(rng, rows)
+    _fill_moving(feed, rng.random((rows, 2)), 1 + rng.geometric(0.05, rows))
+    return feed
+
+
+@njit(cache=True)
+def _fill_moving(feed: Any, draws: Any, lots: Any) -> None:
+    best = np.array([MIDDLE, MIDDLE + 1])
+    for i in range(len(feed)):
+        row = feed[i]
+        what, half = draws[i, 0], 0 if draws[i, 1] < 0.5 else 1
+        side = 1 - 2 * half
+        wide = best[1] - best[0]
+        row.side, row.lots, row.kind, row.price = side, lots[i], FEED_LEVEL, best[half]
+        if i < 16:
+            row.side, row.price = 1 - 2 * (i % 2), best[i % 2] - (1 - 2 * (i % 2)) * (i // 2)
+        elif what < 0.05:
+            row.kind = FEED_TRADE
+        elif what < 0.25 and wide > 1:
+            best[half] += side
+            row.price = best[half]
+        elif what < 0.45 and wide < 5:
+            row.lots = 0
+            best[half] -= side
+        else:
+            row.price = best[half] - side * int(draws[i, 1] * 1e6 % 6)
+
+
+def queue_feed(rows: int = 400_000) -> Feed:
+    """Return a book order by order: each is added, and later cancelled or, at the touch, sometimes filled whole."""
+    rng = np.random.default_rng(7)
+    count = rows // 2
+    feed = _empty_feed(rng, rows)
+    side = rng.choice([-1, 1], count)
+    price = MIDDLE - side * (1 + rng.geometric(0.3, count))
+    filled = (np.abs(price - MIDDLE) == 2) & (rng.random(count) < 0.3)
+    first = np.arange(count) * 2.0
+    rank = np.argsort(np.concatenate([first, first + rng.exponential(2_000.0, count) + 1.0]), kind="stable")
+    number, ends = rank % count, rank >= count
+    feed["order_id"], feed["side"], feed["price"] = number + 1, side[number], price[number]
+    feed["lots"] = (1 + rng.geometric(0.05, count))[number]
+    feed["kind"] = np.where(ends, np.where(filled[number], FEED_FILL, FEED_CANCEL), FEED_ADD)
+    return feed
+
+
+def _empty_feed(rng: np.random.Generator, rows: int) -> Feed:
+    feed = np.zeros(rows, FEED_DTYPE)
+    feed["ts_event"] = FIRST_NS + np.cumsum(1 + rng.exponential(1e5, rows).astype(np.int64))
+    feed["ts_recv"] = feed["ts_event"] + FEED_NS
+    return feed
+
+
 def feed_events(feed: Feed) -> EventArray:
     """Return a feed as events; a message is what has one time.
 

@@ -25,6 +25,7 @@ MODULES: Final = (
     "benchmarks.sentiment",
     "benchmarks.backtest",
     "benchmarks.venue",
+    "benchmarks.makers",
     "benchmarks.screening",
     "benchmarks.serving",
 )

@@ -1,11 +1,9 @@
-"""The engine's speed table: takers on ten million quotes, makers on levels and on orders, and the risk gate, one core.
+"""The engine's speed table: a taker on ten million quotes and the risk gate, one core; makers are in ``makers.py``.
 
 Each runs the engine as every backtest does (agent, venue, scheduler, risk, journal), and hftbacktest in the same run, in a
 process of its own (``peer_hftbacktest.py``), where the peer folder and an interpreter with it are there.
 
-Times of both are processor time, the shortest of a few runs: what else the machine does counts for neither. Both must have done
-the same work: the maker's commands are given to the peer too, and every order must end there as it did here, but for the
-differences that ``order_outcomes.py`` explains.
+Times of both are processor time, the shortest of a few runs: what else the machine does counts for neither.
 """
 
 import json
@@ -14,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,21 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import cfunc, njit
 
-from benchmarks.backtest_feeds import (
-    FEED_ADD,
-    FEED_CANCEL,
-    FEED_DTYPE,
-    FEED_LEVEL,
-    FEED_NS,
-    FEED_TRADE,
-    Feed,
-    feed_events,
-    level_feed,
-    order_feed,
-    tick_events,
-)
+from benchmarks.backtest_feeds import FEED_NS, tick_events
 from benchmarks.cycle_counter import IS_AVAILABLE, cycles, cycles_per_ns
-from benchmarks.order_outcomes import Outcomes, commands_of, compare
 from benchmarks.peers import peer_python, peers_folder, run_generator
 from marketdata.clock import NS_PER_S, Session
 from marketdata.events import ASK, BID, EventArray, empty_events
@@ -80,7 +64,6 @@ from trading.strategies import (
 from trading.venue_rules import SquareRootImpact, VenueRules
 
 TICKS: Final = 10_000_000
-MESSAGES: Final = 5_000_000
 REPEATS: Final = 5
 GATE_ORDERS: Final = 200_000
 GATE_LIVE: Final = 32
@@ -125,9 +108,10 @@ def decide_table(
     return 1
 
 
-def _config(
+def bench_config(
     events: EventArray, strategy: Strategy, *, queue: str, taker_ppm: int, rules: dict[str, VenueRules]
 ) -> EngineConfig:
+    """Return the engine of a session as long as the events, with limits that stop nobody."""
     first, last = int(events["ts_event"][0]), int(events["ts_recv"][-1])
     session = Session(date(2023, 11, 14), first - 1, last + 60 * NS_PER_S)
     item = Instrument(
@@ -156,11 +140,12 @@ def _config(
     )
 
 
-def _fills(rows: Journal, config: EngineConfig) -> Journal:
+def session_fills(rows: Journal, config: EngineConfig) -> Journal:
+    """Return the fills before the session's end began."""
     return rows[(rows["kind"] == FILL) & (rows["venue_ns"] < config.ending_ns)]
 
 
-def _measured(config: EngineConfig, events: EventArray) -> tuple[float, Journal]:
+def measured(config: EngineConfig, events: EventArray) -> tuple[float, Journal]:
     """Return the fewest seconds of a few runs after one that compiles, and the journal."""
     engine = Engine(config)
     engine.run(engine.init(), events[:2_000], None, None, FOREVER)
@@ -175,16 +160,16 @@ def _measured(config: EngineConfig, events: EventArray) -> tuple[float, Journal]
     return min(times), rows
 
 
-def _peer(task: str, given: Path, folder: Path) -> dict[str, Any] | None:
+def peer_result(task: str, given: Path, folder: Path) -> dict[str, Any] | None:
     """Return what hftbacktest measured on the same input, None where it is absent."""
     result = folder / f"{task}.json"
-    if not _ask_peer(task, given, result):
+    if not ask_peer(task, given, result):
         return None
     found: dict[str, Any] = json.loads(result.read_text())
     return found
 
 
-def _ask_peer(task: str, given: Path, result: Path) -> bool:
+def ask_peer(task: str, given: Path, result: Path) -> bool:
     """Let hftbacktest carry out a task, where it is there; it is asked in a process of its own."""
     python = peer_python("hftbacktest")
     if python is None:
@@ -196,7 +181,8 @@ def _ask_peer(task: str, given: Path, result: Path) -> bool:
     return True
 
 
-def _row(n: int, unit: str, seconds: float, peer: dict[str, Any] | None) -> dict[str, Any]:
+def bench_row(n: int, unit: str, seconds: float, peer: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a benchmark's row; without a peer its fields stay null."""
     row: dict[str, Any] = {"n": n, "unit": unit, "per_s": n / seconds}
     if peer is not None:
         row |= {"peer": f"hftbacktest {peer['version']}", "peer_per_s": peer["n"] / peer["seconds"]}
@@ -236,93 +222,16 @@ def backtest_taker() -> dict[str, Any]:
         events, ts, signal = tick_events(folder)
         strategy = Strategy("table", decide_table, WAKE_TOP, np.concatenate([ts, signal]), ())
         impact = {"V": VenueRules(impact=SquareRootImpact(SLIPPAGE_BPS, 1_000_000))}
-        config = _config(events, strategy, queue="risk_averse", taker_ppm=800, rules=impact)
-        seconds, rows = _measured(config, events)
+        config = bench_config(events, strategy, queue="risk_averse", taker_ppm=800, rules=impact)
+        seconds, rows = measured(config, events)
         wanted = int(np.count_nonzero(np.diff(signal)))
-        trades = len(_fills(rows, config))
+        trades = len(session_fills(rows, config))
         if not 0.98 * wanted < trades < 1.02 * wanted:
             raise AssertionError(f"{trades} fills of {wanted} changes of the signal")
-        peer = _peer("taker", folder, into)
+        peer = peer_result("taker", folder, into)
         if peer is not None and abs(peer["trades"] - trades) > 0.01 * trades:
             raise AssertionError(f"hftbacktest traded {peer['trades']} times, we {trades} times")
-        return _row(len(ts), "tick", seconds, peer)
-
-
-@lru_cache(maxsize=1)
-def _flow_folder() -> tuple[Path, tempfile.TemporaryDirectory[str]] | None:
-    """Return the peer folder's order flow, generated once a process; None without the folder."""
-    peers = peers_folder()
-    if peers is None:
-        return None
-    made = tempfile.TemporaryDirectory()
-    run_generator(peers, "gen_l3.py", str(MESSAGES), into=Path(made.name))
-    return Path(made.name) / f"l3_{MESSAGES}", made
-
-
-def _own_feed(*, by_order: bool) -> Feed:
-    """Return a small book in motion, where the peer folder is absent."""
-    rng = np.random.default_rng(7)
-    count = 400_000
-    feed = np.zeros(count, FEED_DTYPE)
-    feed["ts_event"] = 1_700_000_000_000_000_000 + np.cumsum(1 + rng.exponential(1e5, count).astype(np.int64))
-    feed["ts_recv"] = feed["ts_event"] + FEED_NS
-    feed["side"] = rng.choice([-1, 1], count)
-    feed["price"] = 65_000 - feed["side"] * (1 + rng.geometric(0.3, count))
-    feed["lots"] = 1 + rng.geometric(0.05, count)
-    if by_order:
-        half = count // 2
-        feed["order_id"][:half] = np.arange(1, half + 1)
-        feed["kind"][:half] = FEED_ADD
-        feed[half:]["order_id"] = rng.permutation(half) + 1
-        feed["kind"][half:] = FEED_CANCEL
-        for name in ("side", "price"):
-            feed[name][half:] = feed[name][feed["order_id"][half:] - 1]
-        return feed
-    feed["kind"] = np.where(rng.random(count) < 0.2, FEED_TRADE, FEED_LEVEL)
-    return feed
-
-
-def _maker_row(task: str, feed: Feed, queue: str) -> dict[str, Any]:
-    events = feed_events(feed)
-    maker = touch_maker(lots=1, max_position=3, last_entry_ns=int(events["ts_recv"][-1]))
-    config = _config(events, maker, queue=queue, taker_ppm=0, rules={})
-    seconds, rows = _measured(config, events)
-    fills = int(np.count_nonzero(_fills(rows, config)["flag"] == 1))
-    commands = commands_of(rows, int(events["ts_recv"][-1]))
-    sent = int(np.count_nonzero(commands[:, 1] == 0))
-    peer = None
-    if peer_python("hftbacktest") is not None:
-        with tempfile.TemporaryDirectory() as made:
-            given, result = Path(made) / "feed.npz", Path(made) / "orders.npz"
-            options = np.array(json.dumps({"l3": int(task == "l3")}))
-            latency = np.array([ORDER_NS, ORDER_NS])
-            np.savez(given, feed=feed, latency=latency, commands=commands, options=options)
-            peer = _peer(task, given, Path(made))
-            _ask_peer("orders", given, result)
-            with np.load(result) as archive:
-                _same_work(task, compare(events, rows, commands, archive["orders"]))
-    if peer is not None and (fills < 100 or abs(peer["found"][1] - sent) > 0.02 * sent):
-        raise AssertionError(f"hftbacktest sent {peer['found'][1]} orders, we {sent}")
-    return _row(len(feed), "event", seconds, peer)
-
-
-def _same_work(task: str, outcomes: Outcomes) -> None:
-    """Raise unless every order ended in both engines alike, or for a known reason otherwise."""
-    rare = outcomes.cancelled_early + outcomes.lots_taken + outcomes.left_open
-    if outcomes.unexplained or rare > 0.01 * outcomes.orders or (task == "l2" and outcomes.traded_through):
-        raise AssertionError(f"hftbacktest made something else of our {task} orders: {outcomes}")
-
-
-def backtest_l2() -> dict[str, Any]:
-    """Quote both sides of a market of level updates and trades: queue by volume, latency both ways."""
-    flow = _flow_folder()
-    return _maker_row("l2", level_feed(flow[0]) if flow else _own_feed(by_order=False), "risk_averse")
-
-
-def backtest_l3() -> dict[str, Any]:
-    """Quote both sides of a market of orders: exact queues by order id, latency both ways."""
-    flow = _flow_folder()
-    return _maker_row("l3", order_feed(flow[0]) if flow else _own_feed(by_order=True), "fifo")
+        return bench_row(len(ts), "tick", seconds, peer)
 
 
 @njit(cache=True)
@@ -345,7 +254,7 @@ def risk_gate() -> dict[str, Any]:
     one = empty_events(1)
     one["ts_event"] = one["ts_recv"] = 1_700_000_000_000_000_000
     maker = touch_maker(lots=1, max_position=3, last_entry_ns=0)
-    engine = Engine(_config(one, maker, queue="risk_averse", taker_ppm=0, rules={}))
+    engine = Engine(bench_config(one, maker, queue="risk_averse", taker_ppm=0, rules={}))
     agent = engine.init().kernel.agent
     agent.inst[0, [I_BID, I_ASK]], agent.inst[0, [I_BID_LOTS, I_ASK_LOTS]] = (500_000, 500_001), 100
     live = agent.orders[:GATE_LIVE]
@@ -371,7 +280,5 @@ def risk_gate() -> dict[str, Any]:
 
 BENCHMARKS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "backtest_taker": backtest_taker,
-    "backtest_l2": backtest_l2,
-    "backtest_l3": backtest_l3,
     "risk_gate": risk_gate,
 }

@@ -17,6 +17,10 @@ inner: Final = njit(cache=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wr
 It counts no references: whoever calls it holds the arrays, and it makes none (numba refuses to compile one that does, slice
 assignments among them). Each count would be a call that the compiler cannot see through, around every row of every array."""
 
+inner_inlined: Final = njit(cache=True, _nrt=False, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""Decorator of an :data:`inner` kernel that is compiled into its callers all the same: an array is seven words and a state dozens
+of arrays, and every call writes them all to the stack and reads them back."""
+
 
 @intrinsic
 def lowest_bit(typing_context: Any, word: Any) -> Any:

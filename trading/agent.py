@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from marketdata.bits import inlined, inner
+from marketdata.bits import inlined, inner, inner_inlined
 from trading.changing import reserved_lots
 from trading.journal import (
     ACKNOWLEDGED,
@@ -160,7 +160,7 @@ def prepare_view(agent: AgentState, parameters: EngineParameters, view: Int64) -
         show_top(agent.inst[slot], view[slot])
 
 
-@inner
+@inner_inlined
 def look(agent: AgentState, slot: int, view: Int64) -> None:
     """Write what changes only with a journal row into the view; the scheduler writes the best quotes every time."""
     inst = agent.inst
@@ -192,7 +192,7 @@ def after_wake(agent: AgentState, slot: int, now: int, rows: int, view: Int64) -
         agent.g[G_NEXT_TIMER] = min(agent.g[G_NEXT_TIMER], agent.inst[slot, I_TIMER])
 
 
-@inner
+@inner_inlined
 def agent_answer(
     agent: AgentState, parameters: EngineParameters, fee: Any, out: Records, now: int, responses: Records, i: int
 ) -> bool:

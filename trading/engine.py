@@ -55,7 +55,7 @@ from trading.strategies import O_COUNT, V_COUNT
 
 OUT_ROWS: Final = 32_768
 """Journal rows that one call of the kernel may write before it hands them over, at least."""
-OUT_MOST: Final = 1 << 20
+OUT_MOST: Final = 1 << 21
 """The same at most, but for room that the tables of orders need; memory that is not written to is not taken."""
 
 
@@ -207,7 +207,7 @@ class Engine:
         limit = until_ns if until_ns == FOREVER else until_ns - self.config.feed_bound_ns
         prepare_view(kernel.agent, self._parameters, self._view)
         written = []
-        room = min(max(OUT_ROWS, len(rows) // 2), OUT_MOST)
+        room = min(max(OUT_ROWS, 2 * len(rows)), OUT_MOST)
         out = np.empty(room, JOURNAL_DTYPE)
         strategy = self.config.strategy
         hook = strategy.hook if strategy.is_compiled else decide_nothing

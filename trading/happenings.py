@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from marketdata.bits import inner
+from marketdata.bits import inner_inlined
 from trading.agent import TIMER_CLOSE, TIMER_STRATEGY, agent_answer, agent_forecast, agent_timer
 from trading.agent_controls import agent_control
 from trading.journal import R_IOC_REST
@@ -24,7 +24,7 @@ TIMER: Final = 7
 """Classes, market rows left out: what happens first at one and the same nanosecond."""
 
 
-@inner
+@inner_inlined
 def happens_at_venue(state: EngineState, parameters: EngineParameters, now: int, kind: int) -> None:
     """Let a downtime window begin, or the next command arrive."""
     g, venue, commands = state.agent.g, state.venue, state.agent.commands
@@ -44,7 +44,7 @@ def happens_at_venue(state: EngineState, parameters: EngineParameters, now: int,
         venue_order(venue, parameters, now, order_id, slot, side, tif, price, size)
 
 
-@inner
+@inner_inlined
 def happens_to_agent(
     state: EngineState,
     parameters: EngineParameters,

@@ -1,6 +1,6 @@
 """What every part of the agent writes to: the journal, the ring of commands, and what a strategy sees of its own orders."""
 
-from marketdata.bits import inner
+from marketdata.bits import inner_inlined
 from trading.latency import latency_ns
 from trading.orders import FREE
 from trading.state import (
@@ -33,7 +33,7 @@ from trading.state import (
 )
 
 
-@inner
+@inner_inlined
 def note(
     agent: AgentState, parameters: EngineParameters, out: Records, kind: int, now: int, slot: int, reason: int
 ) -> int:
@@ -78,7 +78,7 @@ def note(
     return k
 
 
-@inner
+@inner_inlined
 def own_orders_changed(agent: AgentState, slot: int, j: int) -> None:
     """Bring what a strategy sees of its own orders up to date after order ``j`` of an instrument changed.
 
@@ -103,7 +103,7 @@ def own_orders_changed(agent: AgentState, slot: int, j: int) -> None:
     inst[I_IS_OPEN] = is_open
 
 
-@inner
+@inner_inlined
 def send_command(
     agent: AgentState,
     parameters: EngineParameters,

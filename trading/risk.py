@@ -17,7 +17,7 @@ from typing import Final
 
 from numba import njit
 
-from marketdata.bits import inner
+from marketdata.bits import inner, inner_inlined
 from marketdata.settings import RiskSettings
 from trading.journal import (
     R_ANOMALY,
@@ -159,7 +159,7 @@ def _crosses_own(orders: Records, high: int, slot: int, side: int, price: int) -
     return False
 
 
-@inner
+@inner_inlined
 def _refusal(agent: AgentState, ints: Int64, slot: int, side: int, price: int, lots: int, now: int) -> int:
     """Return why an order must not be sent at any size, 0 if it may."""
     g, row = agent.g, agent.inst[slot]
@@ -240,7 +240,7 @@ def _room_for_value(agent: AgentState, parameters: EngineParameters, slot: int, 
     return 0 if opposite > left else max(left - mine, 0)
 
 
-@inner
+@inner_inlined
 def _fitted(
     agent: AgentState, parameters: EngineParameters, slot: int, side: int, lots: int, reason: int
 ) -> tuple[int, int]:
@@ -273,7 +273,7 @@ def _fitted(
     return lots, reason
 
 
-@inner
+@inner_inlined
 def check_order(
     agent: AgentState, parameters: EngineParameters, slot: int, side: int, price: int, lots: int, now: int
 ) -> tuple[int, int, bool]:

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from marketdata.bits import inner
+from marketdata.bits import inner, inner_inlined
 from trading.changing import change_order
 from trading.journal import (
     CANCEL,
@@ -88,7 +88,7 @@ def collar_price(inst: Int64, parameters: EngineParameters, slot: int, side: int
     return -(-(inst[I_ASK] + share_ceil(inst[I_ASK], collar)) // tick) * tick
 
 
-@inner
+@inner_inlined
 def _submit(agent: AgentState, parameters: EngineParameters, out: Records, now: int, intent: Int64) -> None:
     """Pass an order through the risk gate, and send it or journal its refusal."""
     g, slot, side = agent.g, intent[O_SLOT], intent[O_SIDE]
@@ -137,7 +137,7 @@ def _submit(agent: AgentState, parameters: EngineParameters, out: Records, now: 
     own_orders_changed(agent, slot, j)
 
 
-@inner
+@inner_inlined
 def _cancel(agent: AgentState, parameters: EngineParameters, out: Records, now: int, j: int) -> None:
     """Ask for a live order to be cancelled."""
     order = agent.orders[j]

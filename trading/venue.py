@@ -35,7 +35,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from marketdata.bits import inner
+from marketdata.bits import inner, inner_inlined
 from marketdata.book import book_apply, book_level_size
 from marketdata.events import ADD, BID, CLEAR, DELETE, EXECUTE, F_LAST, HIDDEN, QUOTE, REDUCE, STATUS, TRADE
 from trading.journal import (
@@ -230,7 +230,7 @@ def impact_units(parameters: EngineParameters, slot: int, price: int, lots: int)
     return _i(np.ceil(float(price) * float(ppm) * 1e-6 * np.sqrt(float(lots) / float(daily))))
 
 
-@inner
+@inner_inlined
 def refusal(
     venue: VenueState, parameters: EngineParameters, now: int, slot: int, side: int, tif: int, price: int
 ) -> int:
@@ -248,7 +248,7 @@ def refusal(
     return 0
 
 
-@inner
+@inner_inlined
 def join_queue(venue: VenueState, slot: int, k: int) -> None:
     """Put a resting order at the end of its level's visible queue."""
     order = venue.resting[k]
@@ -261,7 +261,7 @@ def join_queue(venue: VenueState, slot: int, k: int) -> None:
     order.stamp = next_stamp(venue)
 
 
-@inner
+@inner_inlined
 def venue_order(
     venue: VenueState,
     parameters: EngineParameters,

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from marketdata.bits import inner
+from marketdata.bits import inner, inner_inlined
 from marketdata.events import BID
 from trading.journal import R_ASKED, R_UNKNOWN_ORDER, R_VENUE_DOWN
 from trading.order_ids import index_of
@@ -72,7 +72,7 @@ def venue_modify(
     own_prices(venue, slot)
 
 
-@inner
+@inner_inlined
 def venue_cancel(venue: VenueState, parameters: EngineParameters, now: int, order_id: int, slot: int) -> None:
     """Cancel a resting order by id; a cancel that comes too late, or while the venue is down, is refused."""
     if now < venue.inst[slot, J_DOWN_UNTIL]:

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from marketdata.bits import inlined, inner
+from marketdata.bits import inlined, inner, inner_inlined
 from marketdata.book import BookState, book_level_size
 from marketdata.events import ADD, ASK, BID, CLEAR, EXECUTE, HIDDEN, QUOTE, STATUS, TRADE
 from trading.latency import LEG_ANSWER, latency_ns
@@ -38,7 +38,7 @@ def venue_book(venue: VenueState, slot: int) -> BookState:
     return BookState(venue.price[slot], venue.size[slot], venue.counts[slot], venue.counters[slot])
 
 
-@inner
+@inner_inlined
 def send_answer(
     venue: VenueState,
     parameters: EngineParameters,
@@ -143,7 +143,7 @@ def _forget_taken(venue: VenueState, slot: int, book_side: int) -> None:
         k -= 1
 
 
-@inner
+@inner_inlined
 def leave(venue: VenueState, k: int) -> None:
     """Take an order off the venue's table."""
     order = venue.resting[k]
