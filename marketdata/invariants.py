@@ -8,8 +8,9 @@ Each invariant gives a mask of the rows that break it; cutting the stream anywhe
 - ``event_sizes_are_not_negative``;
 - ``event_groups_are_closed``: ``F_LAST`` ends a sequence, and sequences do not go back; told at the row behind;
 - ``book_prices_are_on_the_tick``: book prices are positive multiples of the tick; prints and hidden executions may lie between;
-- ``book_is_never_crossed``: at the end of a group of a matching book the bid is below the ask; of a consolidated or dealer
-  book, ``F_CROSSED`` says what the book says (R5);
+- ``book_is_never_crossed``: at the end of a group of a matching book the bid is below the ask while it trades (a STATUS row
+  says when it does not: a call before an auction may cross); of a consolidated or dealer book, ``F_CROSSED`` says what the
+  book says (R5);
 - ``volume_is_conserved``: nothing leaves a level that was not there;
 - ``executions_are_at_the_best``: a visible execution is at the best of its side, a hidden one inside the spread (R6);
 - ``book_has_no_gaps``: the book is not lost in mid-stream.
@@ -23,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from marketdata.book import BookState, book_apply, book_best, empty_book
+from marketdata.book import COUNT_HALTED, BookState, book_apply, book_best, empty_book
 from marketdata.events import (
     ADD,
     CLEAR,
@@ -150,13 +151,14 @@ def broken_rows(state: InvariantState, events: EventArray, instrument: Instrumen
     action, side, size = events["action"], events["side"], events["size_lots"]
     priced = np.isin(action, _SIDED) & ((action != QUOTE) | (size > 0))
     sided = np.isin(action, _SIDED)
+    halted = _halted(events, bool(state.book.counters[COUNT_HALTED]))
     crossed, missing, outside = walk(state.book, events)
     if instrument.book_kind in TOLERANT:
         flagged = (events["flags"] & F_CROSSED) > 0
         cross = flagged != (crossed == 2)
         outside[:] = False  # quotes of other venues: prints lie where they lie
     else:
-        cross = crossed > 0
+        cross = (crossed > 0) & ~halted
     lost = (action == CLEAR) & ((events["flags"] & F_SNAPSHOT) == 0)
     if count and state.rows == 0:
         lost[0] = False
@@ -181,6 +183,13 @@ def broken_rows(state: InvariantState, events: EventArray, instrument: Instrumen
         state.is_open = not events["flags"][-1] & F_LAST
         state.rows += count
     return Broken(rows, crossed)
+
+
+def _halted(events: EventArray, before: bool) -> Mask:
+    """Return whether the market is halted after each row."""
+    told = np.flatnonzero(events["action"] == STATUS)
+    states = np.append(before, events["size_lots"][told] == 0)
+    return np.asarray(states[np.searchsorted(told, np.arange(len(events)), side="right")], np.bool_)
 
 
 def _back(times: npt.NDArray[np.int64], before: int) -> Mask:

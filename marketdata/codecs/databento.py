@@ -18,7 +18,9 @@ Clear (R)                CLEAR
 
 Market by price: a record's ten levels (one for ``mbp-1``, ``tbbo``) become LEVEL rows where they differ from the record before.
 A group is what the venue flags as one event (F_LAST); its rows carry the group's running number, since one packet number may have
-several groups. ``F_MAYBE_BAD_BOOK`` means that the channel lost packets: the book is CLEAR and a gap is told.
+several groups. Market by order has no trading status; the call before the opening auction is told from its crossed book
+(:mod:`marketdata.codecs.opening_call`). ``F_MAYBE_BAD_BOOK`` means that the channel lost packets: the book is CLEAR and a gap
+is told.
 """
 
 import datetime as dt
@@ -32,6 +34,7 @@ import numpy.typing as npt
 
 from marketdata.codecs import databento_fold as fold
 from marketdata.codecs.exact import Grids, grids_of
+from marketdata.codecs.opening_call import OpeningCall, with_calls
 from marketdata.codecs.order_table import empty_table, grown
 from marketdata.codecs.tables import SourceError
 from marketdata.events import EventArray, empty_events
@@ -53,6 +56,7 @@ class DbnState:
     arrays: fold.Fold
     slots: dict[int, int] = field(default_factory=dict)
     ignored: dict[str, int] = field(default_factory=dict)
+    calls: dict[int, OpeningCall] = field(default_factory=dict)
 
 
 def read_dbn(path: Path, instruments: Mapping[str, Instrument], *, batch_bytes: int = BATCH_BYTES) -> Iterator[Decoded]:
@@ -223,6 +227,8 @@ def _fold(
     events = np.concatenate(parts)
     if names:
         events["instrument_id"] = grids.instrument_id[events["instrument_id"]]
+    if schema == "mbo":
+        events = with_calls(events, state.calls)
     counted = state.arrays.counts - before
     for k, name in fold.COUNTED.items():
         if counted[k]:

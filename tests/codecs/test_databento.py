@@ -20,8 +20,10 @@ from marketdata.events import (
     LEVEL,
     NONE,
     REDUCE,
+    STATUS,
     TRADE,
 )  # fmt: skip
+from marketdata.invariants import InvariantState, broken_rows
 from tests.codecs.market_files import DBN_SYMBOL, dbn_file, instrument, mbo, mbp
 
 dbn = pytest.importorskip("databento_dbn")
@@ -91,6 +93,28 @@ def test_the_pieces_that_the_file_is_read_in_change_nothing(tmp_path: Path, size
     shorter = dbn_file(tmp_path / "b.dbn.zst", "mbo", [*START, *LIVE[:6]])
     early = read(shorter)[0]
     np.testing.assert_array_equal(early, read(path)[0][: len(early)])
+
+
+@pytest.mark.parametrize("size", [57, 1 << 20])
+def test_a_book_that_is_crossed_before_anything_traded_is_in_its_call_and_later_it_is_wrong(
+    tmp_path: Path, size: int
+) -> None:
+    records = [
+        mbo(1, "A", "B", 100.0, 5, 1, LAST), mbo(2, "A", "A", 100.25, 5, 2, LAST),
+        mbo(3, "A", "B", 100.5, 2, 3, LAST),  # the call begins
+        mbo(4, "A", "A", 100.0, 1, 4, LAST),
+        mbo(5, "T", "N", 100.25, 2, 0, 0), mbo(6, "F", "B", 100.25, 2, 3, 0), mbo(7, "C", "B", 100.5, 2, 3, LAST),
+        mbo(8, "C", "A", 100.0, 1, 4, LAST),  # and here it ends
+        mbo(9, "A", "B", 101.0, 1, 5, LAST),
+    ]  # fmt: skip
+    events, _, _ = read(dbn_file(tmp_path / "a.dbn", "mbo", records), batch_bytes=size)
+    told = events["action"] == STATUS
+    assert events["size_lots"][told].tolist() == [0, 1]
+    assert events["ts_event"][told].tolist() == [events["ts_event"][k - 1] for k in np.flatnonzero(told)]
+    ends = np.append(events["sequence"][1:] != events["sequence"][:-1], True)
+    np.testing.assert_array_equal((events["flags"] & F_LAST) > 0, ends)
+    broken = broken_rows(InvariantState(), events, WANTED[DBN_SYMBOL]).rows["book_is_never_crossed"]
+    assert np.flatnonzero(broken).tolist() == [len(events) - 1]
 
 
 def test_a_channel_that_lost_packets_leaves_the_book_unknown(tmp_path: Path) -> None:
@@ -185,7 +209,7 @@ def test_a_recorded_day_is_the_vendors_book_at_every_event_and_has_its_volume(sh
     resting = np.concatenate([part.events for part in read_dbn(before, wanted)])
     assert np.bincount(resting["action"]).tolist() == [0, 8_725, 0, 0, 0, 0, 0, 0, 0, 1]
     events = np.concatenate([part.events for part in read_dbn(day, wanted)])
-    assert np.bincount(events["action"]).tolist() == [0, 39_182, 1_367, 22_703, 6_202, 0, 28, 0, 0, 1]
+    assert np.bincount(events["action"]).tolist() == [0, 39_182, 1_367, 22_703, 6_202, 0, 28, 0, 0, 1, 2]
     decoder = dbn.DBNDecoder()
     import zstandard
 
@@ -239,6 +263,9 @@ def test_a_recorded_day_is_the_vendors_book_at_every_event_and_has_its_volume(sh
     stamps = events["ts_event"][np.flatnonzero(events["flags"] & F_LAST)]
     assert int(crossed.sum()) == 891
     assert (stamps[crossed] < 1_703_545_200_000_000_000).all(), "crossed only before the opening auction of 23:00 UTC"
+    assert not broken_rows(InvariantState(), events, wanted["ESH4"]).rows["book_is_never_crossed"].any()
+    told = events[events["action"] == STATUS]
+    assert told["size_lots"].tolist() == [0, 1] * (len(told) // 2)
 
 
 def _without_repeats(states: np.ndarray) -> np.ndarray:

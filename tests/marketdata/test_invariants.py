@@ -18,6 +18,7 @@ from marketdata.events import (
     HIDDEN,
     LEVEL,
     QUOTE,
+    STATUS,
     EventArray,
     empty_events,
 )
@@ -75,6 +76,19 @@ FAULTS = [
     ("executions_are_at_the_best", _set("price_units", 37, 1_030), 37),
     ("book_has_no_gaps", _lost, 31),
 ]
+
+
+@pytest.mark.parametrize("size", [1, 7, 60])
+def test_a_book_may_be_crossed_while_its_market_says_that_it_does_not_trade(size: int) -> None:
+    events = good_events()
+    _crossed(events)
+    events["action"][29], events["side"][29], events["size_lots"][29] = STATUS, 0, 0
+    events["action"][33], events["side"][33], events["size_lots"][33] = STATUS, 0, 1
+    state = InvariantState()
+    parts = [broken_rows(state, events[k : k + size], STOCK) for k in range(0, 60, size)]
+    mask = np.concatenate([part.rows["book_is_never_crossed"] for part in parts])
+    assert np.concatenate([part.crossed for part in parts])[31]
+    assert np.flatnonzero(mask)[0] == 33  # still crossed when it trades again
 
 
 def test_nothing_breaks_in_good_events() -> None:
