@@ -110,7 +110,7 @@ class Bundle:
 
     @property
     def move_scale_units(self) -> npt.NDArray[np.float64]:
-        """Mean size of a move that is not flat in training, price units, by instrument."""
+        """Expected move by P(up) - P(down), price units, by instrument (``training_window.edge_scale_units``)."""
         return self.arrays["edge.move_scale_units"]
 
     def require(self, fingerprint: str, columns: Sequence[str] | None = None) -> None:

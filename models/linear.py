@@ -5,7 +5,7 @@ Every other logit of the house (queue imbalance, time of day, Hawkes, regimes) i
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from models.selection import select_columns
 
 ABSENT_LOG_ODDS = -12.0
 """Log odds of a class that never came in training: improbable, never impossible."""
+PENALTIES: Final = (0.1, 0.03, 0.01, 0.003)
+"""Penalties that a logit on many columns is tried with, strongest first; half a decade apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,52 @@ def fit_logit(
     else:
         coefficients[:], intercepts[:] = fitted.coef_, fitted.intercept_
     return Logit(coefficients, intercepts)
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenLogit:
+    """The logit that forecast the held-out rows best, fitted on the earlier ones.
+
+    Attributes
+    ----------
+    penalty : float
+    logit : Logit
+        On the inner split's earlier rows.
+    tried : dict of float to float
+        Held-out log loss by penalty, of those that were tried.
+    """
+
+    penalty: float
+    logit: Logit
+    tried: dict[float, float]
+
+
+def choose_logit(
+    block: TrainingBlock, penalties: Sequence[float] = PENALTIES, positions: npt.NDArray[np.intp] | None = None
+) -> ChosenLogit | None:
+    """Return the logit of the penalty that the purged inner split likes best, or None where there is no such split.
+
+    Penalties are tried in their order, strongest first, until one is worse than the one before: the held-out loss falls as long
+    as there is something to learn, then rises as noise is learnt. What is chosen never saw a row after the training window.
+
+    Parameters
+    ----------
+    positions : intp array, optional
+        Columns of the design that the logit sees; all of them otherwise.
+    """
+    if not len(block.train) or not len(block.valid):
+        return None
+    x = block.rows.x if positions is None else block.rows.x[:, positions]
+    early, late = x[block.train], x[block.valid]
+    best: ChosenLogit | None = None
+    tried: dict[float, float] = {}
+    for penalty in penalties:
+        logit = fit_logit(early, block.y[block.train], penalty, tolerance=1e-3)
+        tried[penalty] = float(score(logit_probabilities(logit, late), block.y[block.valid])["log_loss"])
+        if best is not None and not tried[penalty] < tried[best.penalty]:
+            break
+        best = ChosenLogit(penalty, logit, tried)
+    return best
 
 
 def logit_probabilities(logit: Logit, x: npt.NDArray[np.floating[Any]]) -> Float64:
@@ -147,38 +195,58 @@ def fit_logit_model(block: TrainingBlock, columns: Sequence[str] | None, penalty
 
 @dataclass(frozen=True, slots=True)
 class LinearForecaster:
-    """A penalised multinomial logit on every column of the design."""
+    """A penalised multinomial logit on every column of the design, its penalty chosen inside the fold (docs/decisions/0166).
+
+    ``penalty`` is that of a window too small for an inner split.
+    """
 
     name: str = "linear"
     role: Role = "candidate"
     parts: tuple[Part, ...] = EVERY_PART
-    penalty: float = 2e-3
+    penalties: tuple[float, ...] = PENALTIES
+    penalty: float = 0.01
 
     def hyperparameters(self, training: TrainingSettings) -> dict[str, Any]:
-        """Return the penalty, and how columns are chosen where they are."""
+        """Return the penalties to choose from, and how columns are chosen where they are."""
+        own: dict[str, Any] = {"penalties": list(self.penalties), "penalty_without_split": self.penalty}
         if training.feature_selection == "none":
-            return {"penalty": self.penalty}
-        choice = {"selection": training.feature_selection, "false_discovery_rate": training.false_discovery_rate}
-        return {"penalty": self.penalty, **choice}
+            return own
+        return {**own, "selection": training.feature_selection, "false_discovery_rate": training.false_discovery_rate}
 
     def fit(self, block: TrainingBlock, training: TrainingSettings, seed: int) -> LogitModel:
         """Return the fitted logit; with ``training.feature_selection`` on the columns chosen inside this fold (W16).
 
-        The inner score then comes from columns chosen on the earlier part alone.
+        Penalty and inner score then come from columns chosen on the earlier part alone.
         """
         if training.feature_selection == "none":
-            return fit_logit_model(block, None, self.penalty)
+            return self._fitted(block, choose_logit(block, self.penalties), None, None, {})
         method, rate = training.feature_selection, training.false_discovery_rate
         columns, findings = select_columns(block, block.loss, method, rate, seed)
-        model = fit_logit_model(replace(block, train=block.train[:0]), columns, self.penalty)
-        inner: dict[str, Any] = {}
+        early = None
         if len(block.train) and len(block.valid):
-            early, _ = select_columns(block, block.train, method, rate, seed)
-            x = block.rows.x[:, [block.rows.columns.index(name) for name in early]]
-            trial = fit_logit(x[block.train], block.y[block.train], self.penalty, tolerance=1e-3)
-            inner = score(logit_probabilities(trial, x[block.valid]), block.y[block.valid])
-        diagnostics = {"inner": inner, "selection": findings}
-        return LogitModel.restore(replace(model.weights, diagnostics=diagnostics))
+            names, _ = select_columns(block, block.train, method, rate, seed)
+            early = np.array([block.rows.columns.index(name) for name in names], dtype=np.intp)
+        chosen = choose_logit(block, self.penalties, early)
+        return self._fitted(block, chosen, early, columns, {"selection": findings})
+
+    def _fitted(
+        self,
+        block: TrainingBlock,
+        chosen: ChosenLogit | None,
+        early: npt.NDArray[np.intp] | None,
+        columns: Sequence[str] | None,
+        diagnostics: dict[str, Any],
+    ) -> LogitModel:
+        """Return the logit of the chosen penalty on all loss rows; ``early`` are the columns that ``chosen`` saw."""
+        penalty = self.penalty if chosen is None else chosen.penalty
+        inner: dict[str, Any] = {}
+        if chosen is not None:
+            x = block.rows.x[block.valid]
+            inner = score(logit_probabilities(chosen.logit, x if early is None else x[:, early]), block.y[block.valid])
+        model = fit_logit_model(replace(block, train=block.train[:0]), columns, penalty)
+        tried = {} if chosen is None else {f"{p:g}": loss for p, loss in chosen.tried.items()}
+        found = {"inner": inner, "penalty": penalty, "penalties": tried, **diagnostics}
+        return LogitModel.restore(replace(model.weights, diagnostics=found))
 
     def restore(self, weights: Weights) -> LogitModel:
         """Return the model of these weights."""

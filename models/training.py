@@ -28,11 +28,12 @@ from models.catalog import forecaster, model_hyperparameters
 from models.design import DesignParams, design_arrays
 from models.evaluation import score
 from models.forecast import FORECAST_DTYPE, ForecastArray, clean_copy
-from models.forecaster import EVERY_PART, TrainingBlock
+from models.forecaster import EVERY_PART, FittedModel, TrainingBlock
 from models.splits import Fold, walk_forward_folds
 from models.training_window import (
     Points,
     TrainingWindow,
+    edge_scale_units,
     last_known_labels,
     move_scale_units,
     training_block,
@@ -129,7 +130,8 @@ def fit_bundle(
     design_values, design_config = design_arrays(design)
     arrays = {f"design.{k}": v for k, v in design_values.items()}
     arrays |= {f"model.{k}": v for k, v in fitted.weights.arrays.items()}
-    arrays["edge.move_scale_units"] = move_scale_units(window.dataset.take(window.loss))
+    mean_move = move_scale_units(window.dataset.take(window.loss))
+    arrays["edge.move_scale_units"] = _edge_scale(window, block, fitted, mean_move)
     span = window.span
     manifest = BundleManifest(
         name=name,
@@ -160,11 +162,23 @@ def fit_bundle(
         code_sha256=code,
         design=design_config,
         model=fitted.weights.config,
-        diagnostics={**fitted.weights.diagnostics, **findings},
+        diagnostics={**fitted.weights.diagnostics, **findings, "edge": {"mean_move_units": mean_move.tolist()}},
     )
     save_bundle(Bundle(manifest, arrays), folder)
     _write(root.folds / f"{key}.timing.json", json.dumps({"fit_seconds": time.perf_counter() - started}).encode())
     return load_bundle(folder)
+
+
+def _edge_scale(
+    window: TrainingWindow, block: TrainingBlock, fitted: FittedModel, mean_move_units: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the worth of the model's forecasts on the window's held-out rows; the mean move where there are none."""
+    if not len(block.valid):
+        return mean_move_units
+    begin = int(np.searchsorted(block.session, block.session[block.valid[0]]))
+    seen = slice(begin, int(block.valid[-1]) + 1)
+    probabilities = fitted.forecast(block.rows.take(seen), block.session[seen])
+    return edge_scale_units(window.dataset, block.valid, probabilities[block.valid - begin], mean_move_units)
 
 
 def design_block(

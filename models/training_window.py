@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from models.fitting import fit_design
 from models.forecaster import DesignRows, Part, TrainingBlock, session_slices
 from models.hawkes_likelihood import PointEvents
 from models.splits import Fold, inner_split
+
+SLOPE_SPREAD: Final = 0.25
+"""By how much of it the worth of a forecast may be expected to differ from the mean size of a move, one standard deviation."""
 
 Points = Mapping[tuple[int, int], PointEvents]
 """Point events by (position of the session in ``Dataset.sessions``, instrument id)."""
@@ -127,6 +130,43 @@ def move_scale_units(train: Dataset) -> npt.NDArray[np.float64]:
         own = moved & (train.instrument_id == item.instrument_id)
         scales.append(float(size[own].mean()) if own.any() else pooled)
     return np.array(scales)
+
+
+def edge_scale_units(
+    train: Dataset, rows: npt.NDArray[np.intp], probabilities: npt.NDArray[np.float64], mean_move_units: Any
+) -> npt.NDArray[np.float64]:
+    """Return what a forecast is worth: expected move by P(up) - P(down), price units, by instrument (docs/decisions/0167).
+
+    The least-squares slope of the move on P(up) - P(down) through the origin, over rows that a fit was not given (or, of a model
+    without early stopping, was given last), drawn towards the mean size of a move: a slope that rows do not tell apart from it
+    within :data:`SLOPE_SPREAD` of it stays there. Never below 0.
+
+    Parameters
+    ----------
+    train : Dataset
+        The training window.
+    rows : intp array, shape (m,)
+        Positions in it.
+    probabilities : float64 array, shape (m, 3)
+        Of down, flat, up on these rows.
+    mean_move_units : float64 array, shape (I,)
+        Of :func:`move_scale_units`.
+    """
+    lead = probabilities[:, 2] - probabilities[:, 0]
+    move = train.move_units[rows].astype(np.float64)
+    out = np.array(mean_move_units, dtype=np.float64)
+    for place, item in enumerate(train.instruments):
+        own = (train.instrument_id[rows] == item.instrument_id) & np.isfinite(move)
+        if own.sum() < 2 or not out[place] > 0.0:
+            continue
+        # Labels of rows nearer than a horizon share their move: so many rows say as much as one.
+        gap = float(np.median(np.diff(train.ts_recv[rows[own]])))
+        shared = max(1.0, train.horizon_ns / max(gap, 1.0))
+        noise = float(np.mean(move[own] ** 2))
+        weight = shared * noise / (SLOPE_SPREAD * out[place]) ** 2
+        told = float(lead[own] @ move[own]) + weight * out[place]
+        out[place] = max(told / (float(lead[own] @ lead[own]) + weight), 0.0)
+    return out
 
 
 def last_known_labels(dataset: Dataset) -> npt.NDArray[np.int8]:

@@ -142,14 +142,14 @@ def test_models_that_see_the_imbalance_learn_what_it_does(world, name):
     assert edge[y == 1].mean() > edge[y == 0].mean() > edge[y == -1].mean()
 
 
-def test_edges_are_the_forecast_times_the_instruments_mean_move_less_what_the_anomaly_score_takes(world):
+def test_edges_are_the_forecast_times_what_it_is_worth_less_what_the_anomaly_score_takes(world):
     bundle, data = world.bundles["linear"], world.dataset
     made = forecast_rows(bundle, data, world.fold.test)
     scale = bundle.move_scale_units[made["instrument_id"]]
     left = design_rows(world, bundle).share_of_bet
     assert 0 < (left < 1).sum() < 0.02 * len(left)
     assert made["edge_units"] == pytest.approx((made["p_up"] - made["p_down"]) * scale * left, abs=2e-6)
-    assert bundle.move_scale_units == pytest.approx([3.0, 3.0, 3.0], abs=0.05)
+    assert bundle.manifest.diagnostics["edge"]["mean_move_units"] == pytest.approx([3.0, 3.0, 3.0], abs=0.05)
     assert (made["due_ns"] - made["ts_recv"] == world.settings.latency.inference_ns).all()
 
 
