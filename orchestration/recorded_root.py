@@ -1,12 +1,13 @@
 """Recordings into a data root: settings made or grown, inputs decoded once, partitions published by the night's own job."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from marketdata.clock import NS_PER_MS, Calendar, Session
 from marketdata.instruments import Instrument
@@ -88,13 +89,13 @@ def ingest_recordings(
     UnknownRecording
         If a file is none, or is broken.
     SettingsError
-        If the root is of another source or calendar, or no instrument is left.
+        If the root is of another source or calendar, no instrument is left, or another ingest does not let go of the root.
     """
     from marketdata.ingest import decode_inputs, find_inputs, plan, spanned
 
     inputs = find_inputs(paths, options.layout, options.venue)
     planned = plan(root, inputs, progress)
-    with _locked(root):
+    with _locked(root, progress):
         settings, symbols, is_new = _prepared(root, planned, options, progress)
         save_settings(settings, root.settings_file)
         decoding = decode_inputs(
@@ -118,9 +119,26 @@ def ingest_recordings(
     )
 
 
-def _locked(root: DataRoot) -> FileLock:
+@contextmanager
+def _locked(root: DataRoot, progress: Progress) -> Iterator[None]:
+    """Hold the root against other ingests; say so while one of them is waited for."""
     root.path.mkdir(parents=True, exist_ok=True)
-    return FileLock(root.path / ".ingest.lock", timeout=LOCK_TIMEOUT_S)
+    lock = FileLock(root.path / ".ingest.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress("wait for another ingest of this root", 0, 1)
+        try:
+            lock.acquire(timeout=LOCK_TIMEOUT_S)
+        except Timeout:
+            raise SettingsError(
+                f"{root.path}: another ingest has held this data root for {LOCK_TIMEOUT_S:.0f} s; wait for it or end it"
+            ) from None
+        progress("wait for another ingest of this root", 1, 1)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _prepared(

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner, Result
 
 from marketdata.partitions import PartitionMissing, PartitionQuarantined, open_partition, read_manifest
@@ -12,8 +13,10 @@ from marketdata.paths import DataRoot, PartitionKey
 from marketdata.presets import preset
 from marketdata.quality import partition_facts
 from marketdata.recorded import RecordedSource
-from marketdata.settings import save_settings
+from marketdata.settings import SettingsError, save_settings
+from orchestration import recorded_root
 from orchestration.cli.main import app, main
+from orchestration.recorded_root import IngestOptions
 from tests.marketdata.venue_recordings import DAYS, MIDNIGHT_MS, Line, spot_lines, write_lines
 
 GOOD, BAD = "AAAUSDT.binance_spot", "BADUSDT.binance_spot"
@@ -147,6 +150,22 @@ def test_an_unknown_file_ends_with_one_line_that_names_it_and_code_2(
     assert ended.value.code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line]
     assert reason in line
+
+
+def test_a_second_ingest_of_a_root_says_whom_it_waits_for_and_gives_up_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits in silence looks as if it hung."""
+    root = DataRoot(tmp_path / "root")
+    root.path.mkdir()
+    folder = tmp_path / "spot"
+    folder.mkdir()
+    write_lines(folder / "aaausdt.gz", spot_lines(MIDNIGHT_MS, 40))
+    said: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(recorded_root, "LOCK_TIMEOUT_S", 0.05)
+    with FileLock(root.path / ".ingest.lock"), pytest.raises(SettingsError, match="another ingest has held this data"):
+        recorded_root.ingest_recordings(root, [folder], IngestOptions(), lambda *step: said.append(step))
+    assert said[-1] == ("wait for another ingest of this root", 0, 1)
 
 
 def test_recordings_do_not_go_into_a_root_of_another_source(
