@@ -187,4 +187,30 @@ def screen_cores() -> dict[str, Any]:
     return {"n": n, "unit": "tick x set", "per_s": n / seconds}
 
 
-BENCHMARKS: Final[dict[str, Callable[[], dict[str, Any]]]] = {"screen": screen, "screen_cores": screen_cores}
+def screen_scaling() -> dict[str, Any]:
+    """Pass all ticks with several parameter sets by two workers, beside one worker on the same work, by the wall's clock.
+
+    The two take turns, so that what else the machine does meets both; the ratio is how much faster two are. Every set must end
+    alike: profit by interval, round trips, fees, turnover.
+    """
+    prepared, forecasts, _ = _input()
+    signals, sets = Signals.of(forecasts), _sets(prepared, SETS)
+    best = {1: np.inf, 2: np.inf}
+    ends = {}
+    for _ in range(REPEATS):
+        for workers in best:
+            started = time.perf_counter()
+            ends[workers] = sweep(prepared, signals, sets, threads=workers)
+            best[workers] = min(best[workers], time.perf_counter() - started)
+    for name in ("pnl", "round_trips", "paid", "entries", "fees", "turnover"):
+        if not np.array_equal(getattr(ends[1], name), getattr(ends[2], name)):
+            raise AssertionError(f"two workers changed {name}")
+    n = len(signals.edges) * len(sets)
+    return {"n": n, "unit": "tick x set", "per_s": n / best[2], "peer": "one worker", "peer_per_s": n / best[1]}
+
+
+BENCHMARKS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
+    "screen": screen,
+    "screen_cores": screen_cores,
+    "screen_scaling": screen_scaling,
+}

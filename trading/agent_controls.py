@@ -1,4 +1,8 @@
-"""How the agent obeys: kill, pause, limits, sizes, heartbeats, funding, deposits; each control becomes a journal row."""
+"""How the agent obeys: kill, pause, limits, sizes, heartbeats, funding, deposits; each control becomes a journal row.
+
+A limit, a size, a score or a funding of an instrument that the session does not hold concerns nobody: it is journaled with that
+instrument and ``flag`` 1, and nothing else happens. Only -1 stands for all instruments.
+"""
 
 from typing import Final
 
@@ -62,6 +66,11 @@ def agent_control(
     k = note(agent, parameters, out, _i(CONTROL), now, slot, kind)
     out[k].order_id = said.control_id
     out[k].size_lots = value
+    if slot < 0 and said.instrument_id >= 0:
+        out[k].instrument_id = said.instrument_id
+        if kind in (_LIMIT, _SIZE, _ANOMALY, _FUNDING):
+            out[k].flag = 1
+            return
     if kind in (_KILL, _PAUSE):
         g[G_KILLED if kind == _KILL else G_PAUSED] = 1
         for s in range(len(agent.inst)):
@@ -97,7 +106,7 @@ def agent_control(
             g[G_NEXT_TIMER] = min(g[G_NEXT_TIMER], now + parameters.ints[P_DEAD_MAN_NS])
     elif kind == _FUNDING:
         for s in range(len(agent.inst)):
-            if (slot < 0 or s == slot) and agent.inst[s, I_POSITION] != 0:
+            if (s == slot or said.instrument_id < 0) and agent.inst[s, I_POSITION] != 0:
                 unit = parameters.inst[s, K_UNIT_NANOS]
                 mark = (agent.inst[s, I_MARK_BID] + agent.inst[s, I_MARK_ASK]) // 2
                 paid = funding_paid(agent.inst[s, I_POSITION], mark, unit, value)

@@ -22,12 +22,13 @@ from tests.trading.tape import (
     script,
     simple_taker,
 )
-from trading.controls import FUNDING, control
+from trading.controls import ANOMALY, FUNDING, POSITION_LIMIT, SIZE_SCALE, control, no_controls
 from trading.engine import FOREVER, Engine
 from trading.journal import (
     ACKNOWLEDGED,
     CANCEL_REJECTED,
     CANCELLED_ROW,
+    CONTROL,
     FILL,
     MARK,
     MODIFIED_ROW,
@@ -37,6 +38,7 @@ from trading.journal import (
     REASON_NAMES,
     REJECTED_ROW,
     Journal,
+    journal_controls,
 )
 from trading.latency import ConstantLatency, LatencyModel, QuantileLatency, RecordedLatency
 from trading.orders import FOK, IOC, LIMIT, MARKET, POST_ONLY, POST_ONLY_SLIDE
@@ -260,6 +262,27 @@ def test_longs_pay_funding_and_shorts_receive_it() -> None:
         last = [r[r["kind"] == MARK]["equity_nanos"][-1] for r in (plain, rows)]
         # Three lots at a mid of 10,005, a hundredth of a percent.
         assert last[0] - last[1] == side * 3 * 10_005 * instrument().unit_nanos // 10_000
+
+
+@pytest.mark.parametrize("kind", [FUNDING, POSITION_LIMIT, SIZE_SCALE, ANOMALY])
+def test_a_control_of_an_instrument_that_the_session_does_not_hold_changes_nothing_and_is_no_other_when_replayed(
+    kind: int,
+) -> None:
+    tape = quoted(Tape(), 10_000, 10_010, 5)
+    made = engine(script((10, BID, IOC, 10_010, 3)))
+    unknown = control(kind, OPEN_NS + 1, by="venue", control_id=1, value=0, instrument_id=7)
+    late = control(FUNDING, OPEN_NS + NS_PER_S, by="venue", control_id=2, value=100_000, instrument_id=3)
+    given = np.concatenate([unknown, late])
+    plain = run(made, tape.events())[1]
+    rows = run(made, tape.events(), controls=given)[1]
+    told = rows[rows["kind"] == CONTROL]
+    assert told["instrument_id"].tolist() == [7, 3]
+    assert told["flag"].tolist() == [1, 1]
+    without = rows[rows["kind"] != CONTROL].copy()
+    without["sequence"] = plain["sequence"]
+    assert without.tobytes() == plain.tobytes()
+    again = run(made, tape.events(), controls=journal_controls(rows, no_controls()))[1]
+    assert again.tobytes() == rows.tobytes()
 
 
 def test_one_instrument_on_two_venues_has_two_books_two_latencies_and_two_fees() -> None:
