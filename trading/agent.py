@@ -201,7 +201,7 @@ def agent_answer(
     said = responses[i]
     slot, answer, reason = _i(said.slot), _i(said.answer), _i(said.reason)
     inst = agent.inst[slot]
-    j = index_of(agent.index, said.order_id)
+    j = index_of(agent.order_index, said.order_id)
     before = _i(agent.orders[max(j, 0)].state)
     after = _i(next_state(before, answer)) if j >= 0 else ILLEGAL
     if after == ILLEGAL:
@@ -277,7 +277,7 @@ def agent_answer(
     row.flag = said.maker
     if not is_live(after):
         order.state = FREE
-        index_forget(agent.index, said.order_id)
+        index_forget(agent.order_index, said.order_id)
         g[G_LIVE] -= 1
         g[G_FREE] = min(g[G_FREE], j)
         high = g[G_HIGH]

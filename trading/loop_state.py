@@ -63,7 +63,7 @@ def lend_state(state: EngineState) -> EngineState:
             borrowed(a.commands),
             borrowed(a.rate),
             borrowed(a.intents),
-            borrowed(a.index),
+            borrowed(a.order_index),
         ),
         Books(borrowed(b.price), borrowed(b.size), borrowed(b.counts), borrowed(b.counters)),
         VenueState(
@@ -73,7 +73,7 @@ def lend_state(state: EngineState) -> EngineState:
             borrowed(v.responses),
             borrowed(v.taken),
             borrowed(v.ids),
-            borrowed(v.index),
+            borrowed(v.order_index),
             borrowed(v.price),
             borrowed(v.size),
             borrowed(v.counts),

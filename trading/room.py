@@ -88,8 +88,8 @@ def grow(state: EngineState) -> EngineState:
     if which == GROW_ORDERS:
         orders = np.concatenate([agent.orders, np.zeros_like(agent.orders)])
         resting = np.concatenate([venue.resting, np.zeros_like(venue.resting)])
-        agent = agent._replace(orders=orders, index=_indexed(orders, orders["state"] != FREE))
-        venue = venue._replace(resting=resting, index=_indexed(resting, resting["active"] != 0))
+        agent = agent._replace(orders=orders, order_index=_indexed(orders, orders["state"] != FREE))
+        venue = venue._replace(resting=resting, order_index=_indexed(resting, resting["active"] != 0))
     elif which == GROW_COMMANDS:
         agent = agent._replace(commands=_grow_ring(agent.commands, agent.g[G_CMD_HEAD], agent.g[G_CMD_TAIL]))
     elif which == GROW_RESPONSES:

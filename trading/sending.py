@@ -111,7 +111,7 @@ def _submit(agent: AgentState, parameters: EngineParameters, out: Records, now: 
         j += 1
     g[G_FREE] = j + 1
     g[G_HIGH] = max(g[G_HIGH], j + 1)
-    index_put(agent.index, g[G_NEXT_ID], j)
+    index_put(agent.order_index, g[G_NEXT_ID], j)
     order = agent.orders[j]
     order.order_id = g[G_NEXT_ID]
     order.price_units = price
@@ -169,7 +169,7 @@ def carry_out(agent: AgentState, parameters: EngineParameters, out: Records, now
             _submit(agent, parameters, out, now, intent)
             continue
         if intent[O_ID] != 0:
-            j = index_of(agent.index, intent[O_ID])
+            j = index_of(agent.order_index, intent[O_ID])
             if j < 0 or agent.orders[j].cancel_sent != 0:
                 continue
             if intent[O_CANCEL] == ACT_MODIFY:

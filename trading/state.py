@@ -308,7 +308,7 @@ class AgentState(NamedTuple):
         Times of the latest orders, a ring as long as the limit.
     intents : int64 array, shape (rows, O_COUNT)
         Orders and cancels that were decided on and wait for the risk gate.
-    index : int64 array, shape (room, 2)
+    order_index : int64 array, shape (room, 2)
         Where each live order stands in ``orders`` (``trading.order_ids``).
     """
 
@@ -320,7 +320,7 @@ class AgentState(NamedTuple):
     commands: Records
     rate: Int64
     intents: Int64
-    index: Int64
+    order_index: Int64
 
 
 class VenueState(NamedTuple):
@@ -338,7 +338,7 @@ class VenueState(NamedTuple):
         Price and lots that we have taken and the tape still shows, by side of the book.
     ids : int64 array, shape (I, ID_ROOM or more, 3)
         Hash table of the orders that came after ours at our prices: id, stamp, lots. One row where queues go by volume.
-    index : int64 array, shape (room, 2)
+    order_index : int64 array, shape (room, 2)
         Where each resting order stands in ``resting`` (``trading.order_ids``).
     price, size, counts, counters : int64 arrays
         Its books, stacked as :class:`Books`.
@@ -350,7 +350,7 @@ class VenueState(NamedTuple):
     responses: Records
     taken: Int64
     ids: Int64
-    index: Int64
+    order_index: Int64
     price: Int64
     size: Int64
     counts: Int64

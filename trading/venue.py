@@ -297,7 +297,7 @@ def venue_order(
     while venue.resting[k].active != 0:
         k += 1
     venue.g[N_FREE] = k + 1
-    index_put(venue.index, order_id, k)
+    index_put(venue.order_index, order_id, k)
     order = venue.resting[k]
     order.order_id = order_id
     order.price_units = price

@@ -33,7 +33,7 @@ def venue_modify(
     At its price and no larger than before it keeps its place; otherwise it joins the end of the queue, and what crosses is
     filled at once. A change that is refused leaves the order as it was.
     """
-    k = index_of(venue.index, order_id)
+    k = index_of(venue.order_index, order_id)
     if k < 0:
         reason = _i(R_UNKNOWN_ORDER)
         send_answer(venue, parameters, now, order_id, slot, _i(MODIFY_REFUSED), reason, _i(0), _i(0), _i(0), _i(0))
@@ -79,7 +79,7 @@ def venue_cancel(venue: VenueState, parameters: EngineParameters, now: int, orde
         reason = _i(R_VENUE_DOWN)
         send_answer(venue, parameters, now, order_id, slot, _i(CANCEL_REFUSED), reason, _i(0), _i(0), _i(0), _i(0))
         return
-    k = index_of(venue.index, order_id)
+    k = index_of(venue.order_index, order_id)
     if k < 0:
         reason = _i(R_UNKNOWN_ORDER)
         send_answer(venue, parameters, now, order_id, slot, _i(CANCEL_REFUSED), reason, _i(0), _i(0), _i(0), _i(0))

@@ -149,7 +149,7 @@ def leave(venue: VenueState, k: int) -> None:
     order = venue.resting[k]
     slot, side, price = _i(order.slot), 0 if order.side == BID else 1, order.price_units
     order.active = 0
-    index_forget(venue.index, order.order_id)
+    index_forget(venue.order_index, order.order_id)
     venue.inst[slot, J_RESTING] -= 1
     venue.g[N_FREE] = min(venue.g[N_FREE], k)
     high = venue.g[N_HIGH]
