@@ -228,8 +228,9 @@ def screen_kernel(
             bid, ask = quotes[i, 0], quotes[i, 1]
             if recv[i] < book[_EXPIRY] or bid > ask:
                 continue
-            unit, taker, trade = inst[slot, 0], fees[slot], inst[slot, 4]
-            if recv[i] <= time[0] and stays_in(edges[place], position, bid, ask, taker, trade, unit, floats):
+            if recv[i] <= time[0] and stays_in(
+                edges[place], position, bid, ask, fees[slot], inst[slot, 4], inst[slot, 0], floats
+            ):
                 book[_EXPIRY] = recv[i] + ints[T_HORIZON]
                 continue
             side = 1 if position > 0 else -1
