@@ -1,27 +1,44 @@
 """The sweep: the screen's kernel over thousands of parameter sets, on forecasts that were made once.
 
 Each set is one pass of the compiled loop of :mod:`backtests.screen_kernel`, which is the loop that the gate's screen runs: there
-is no second set of rules. Passes share the rows and release the interpreter's lock, so they spread over threads; a set's numbers
-do not depend on how many there are.
+is no second set of rules. A thread is handed a run of sets at a time and stays in compiled code, without the interpreter's lock,
+until all of them are traded: between two sets there is nothing to wait for. A set's numbers do not depend on how many
+threads there are.
 """
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from backtests.evidence_clock import Clock
 from backtests.parameters import TakerParameters
 from backtests.screen import Screen, forecast_values
-from backtests.screen_kernel import FEES, GROSS, HELD_S, PAID, TOTALS, TRIP_DTYPE, TURNOVER, screen_kernel
+from backtests.screen_kernel import (
+    FEES,
+    GROSS,
+    HELD_S,
+    PAID,
+    TOTALS,
+    TRIP_DTYPE,
+    TURNOVER,
+    Columns,
+    FeeTiers,
+    screen_kernel,
+)
 from models.forecast import ForecastArray
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
+
+SETS_AT_A_TIME: Final = 16
+"""Sets of a run at most; fewer where that leaves a thread without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +110,46 @@ class Signals:
         return cls(values, np.ascontiguousarray(values[:, 3]))
 
 
+@njit(cache=True, nogil=True)
+def _trade_sets(
+    columns: Columns,
+    times: Int64,
+    inst: Int64,
+    tiers: FeeTiers,
+    ints: Int64,
+    floats: Float64,
+    response: int,
+    period: int,
+    values: Float64,
+    edges: Float64,
+    source: Int64,
+    pnl: Int64,
+    spare: Any,
+    counts: Int64,
+    totals: Float64,
+    trips: Int64,
+) -> None:
+    """Trade sets one after the other: ``times``, ``ints``, ``floats`` and what is written have one row a set."""
+    for k in range(len(ints)):
+        trips[k] = screen_kernel(
+            columns,
+            times[k],
+            inst,
+            tiers,
+            ints[k],
+            floats[k],
+            response,
+            period,
+            values,
+            edges,
+            source,
+            pnl[k],
+            spare,
+            counts[k],
+            totals[k],
+        )
+
+
 def sweep(
     screen: Screen,
     signals: Signals,
@@ -127,30 +184,39 @@ def sweep(
     none, no_trips = np.zeros(0, np.int64), np.zeros(0, TRIP_DTYPE)
     period, response = screen.clock.period_ns, screen.settings.latency.response_ns
 
-    def trade(k: int) -> None:
-        times, ints, floats = screen.arguments(parameters[k])
-        trips[k] = screen_kernel(
+    told = [screen.arguments(chosen) for chosen in parameters]
+    times, ints, floats = (np.stack(part) for part in zip(*told, strict=True))
+
+    def trade(first: int, after: int) -> int:
+        own = slice(first, after)
+        _trade_sets(
             screen.columns,
-            times,
+            times[own],
             screen.inst,
             screen.tiers,
-            ints,
-            floats,
+            ints[own],
+            floats[own],
             response,
             period,
             signals.values,
             signals.edges,
             none,
-            pnl[k],
+            pnl[own],
             no_trips,
-            counts[k],
-            totals[k],
+            counts[own],
+            totals[own],
+            trips[own],
         )
+        return after - first
 
     workers = min(threads or os.cpu_count() or 1, sets)
+    size = max(1, min(SETS_AT_A_TIME, sets // workers))
+    done = 0
     with ThreadPoolExecutor(workers) as pool:
-        for done, _ in enumerate(pool.map(trade, range(sets)), start=1):
-            if progress is not None and (done == sets or done % 64 == 0):
+        runs = [pool.submit(trade, first, min(first + size, sets)) for first in range(0, sets, size)]
+        for run in as_completed(runs):
+            done += run.result()
+            if progress is not None:
                 progress("parameter sets", done, sets)
     with np.errstate(divide="ignore", invalid="ignore"):
         held = np.where(trips > 0, totals[:, HELD_S] / trips, np.nan)

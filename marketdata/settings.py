@@ -134,7 +134,7 @@ class StrategySettings(Section):
     """Of a strategy other than the taker, as ``name=value``."""
     max_position_lots: int = Field(default=5, ge=1)
     order_lots: int = Field(default=1, ge=1)
-    edge_margin: float = Field(default=0.25, ge=0)
+    edge_margin: float = Field(default=0.1, ge=0)
     """Enter when the forecast edge exceeds the round-trip cost by this share of the cost."""
     kelly_fraction: float = Field(default=0.25, gt=0, le=1)
     capital: float = Field(default=100_000.0, gt=0)
