@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from marketdata.clock import NS_PER_S, Session
 from marketdata.settings import Settings
+from models.training import strategy_trial
 from trading.config import ENTRY_RESERVE
 from trading.strategies import Strategy, taker
 
@@ -91,7 +92,7 @@ class TakerParameters:
         What the settings cannot say (holding, extension, exit) is named only where it differs, so that the strategy of
         the settings is the same trial here and in the night.
         """
-        found = settings.strategy.model_dump()
+        found = strategy_trial(settings)
         own = TakerParameters.of(settings)
         found |= {"edge_margin": self.edge_margin, "kelly_fraction": self.kelly_fraction}
         if self.order_lots != own.order_lots:

@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
 
 def _known_zone(name: str) -> str:
     try:
@@ -150,3 +152,6 @@ class SizingSettings(Section):
     sizes do not depend on it. An instrument without any stored session behind it trades one lot for an order until it has one."""
     volatility_sessions: int = Field(default=5, ge=1)
     """Sessions at most whose realised variance is averaged."""
+    regime_shares: tuple[Share, Share, Share] | None = None
+    """Shares of a bet in the calmest, the middle and the wildest regime of the fold's fit, each at most 1; what is bet is their
+    mean over the filtered probabilities. None: bets do not depend on the regime."""

@@ -196,7 +196,8 @@ class BundlePredictor:
     """The one inference path (P7): a fold over rows that gives quantised probabilities and an edge for each.
 
     On a row unlike those of the training window the edge is made smaller, down to nothing (``features.fitted.anomaly``):
-    whoever trades by the edge then bets less or not at all, in backtest, paper and live alike. Probabilities stay.
+    whoever trades by the edge then bets less or not at all, in backtest, paper and live alike. So it is in a regime of which the
+    settings say so (``sizing.regime_shares``). Probabilities stay.
     A row at a time and a session at once give the same bits, so backtest, paper and live see the same forecasts.
     """
 

@@ -46,6 +46,9 @@ class DesignParams:
         Members of :data:`features.fitted.catalog.FITTED`, in its order.
     member_centre, member_scale : float64 arrays, shape (I, C)
         Training mean and deviation of their C columns.
+    regime_shares : tuple of float
+        Share of a bet by regime, calmest first; empty where bets do not depend on it. Where no regimes could be fitted the
+        smallest holds.
     """
 
     symbols: tuple[str, ...]
@@ -59,6 +62,7 @@ class DesignParams:
     members: tuple[tuple[str, FittedParams], ...]
     member_centre: npt.NDArray[np.float64]
     member_scale: npt.NDArray[np.float64]
+    regime_shares: tuple[float, ...] = ()
 
     @property
     def anomaly(self) -> AnomalyParams | None:
@@ -85,6 +89,8 @@ class DesignParams:
         """Hash of everything that decides what a column means and how it is computed."""
         parts = [self.scaler.sha256, *(p.sha256 if p is not None else None for p in (self.regimes, self.hawkes))]
         specification = [list(self.symbols), parts, CLIP, [(name, params.sha256) for name, params in self.members]]
+        if self.regime_shares:
+            specification.append(list(self.regime_shares))
         arrays = {
             "centre": self.intensity_centre,
             "scale": self.intensity_scale,
@@ -137,17 +143,23 @@ def design_step(
         Raw features in the order of the scaler's columns.
     """
     parts = [standardise(params.scaler, instrument, raw)]
+    share_of_bet = np.full(len(raw), min(params.regime_shares)) if params.regime_shares else None
     if params.regimes is not None:
         places = [params.scaler.columns.index(name) for name in params.regimes.columns]
         regimes, probability = filter_regimes(params.regimes, state.regimes, instrument, parts[0][:, places])
         state = state._replace(regimes=regimes)
         parts.append((probability - 1.0 / params.regimes.states).astype(np.float32))
+        if params.regime_shares:
+            share_of_bet = np.zeros(len(raw))
+            for k, share in enumerate(
+                params.regime_shares
+            ):  # a sum in one order: a row's bits do not depend on its neighbours
+                share_of_bet += probability[:, k] * share
     if params.hawkes is not None:
         columns = intensity_columns(params, state, instrument, ts_recv, raw)
         scaled = np.empty(columns.shape, dtype=np.float32)
         _scale(columns, instrument, params.intensity_centre, params.intensity_scale, CLIP, scaled)
         parts.append(scaled)
-    share_of_bet = None
     if params.members:
         columns = member_columns(params, state, instrument, ts_recv, raw)
         scaled = np.empty(columns.shape, dtype=np.float32)
@@ -155,7 +167,8 @@ def design_step(
         parts.append(scaled)
         if params.anomaly is not None:
             score = columns[:, params.member_columns.index(params.anomaly.columns[0])]
-            share_of_bet = throttle(score, params.anomaly.threshold[instrument])
+            throttled = throttle(score, params.anomaly.threshold[instrument])
+            share_of_bet = throttled if share_of_bet is None else share_of_bet * throttled
     parts.append(np.eye(len(params.symbols), dtype=np.float32)[instrument])
     x = np.concatenate(parts, axis=1)
     return state, DesignRows(params.scaler.columns, params.columns, ts_recv, instrument, raw, x, matured, share_of_bet)
@@ -279,6 +292,8 @@ def design_arrays(params: DesignParams) -> tuple[dict[str, npt.NDArray[Any]], di
         "session": [params.session_open_ns, params.session_length_ns],
         "sha256": params.sha256,
     }
+    if params.regime_shares:
+        config["regime_shares"] = list(params.regime_shares)
     if params.regimes is not None:
         regimes = params.regimes
         for name in ("start", "transition", "mean", "variance"):
@@ -328,4 +343,5 @@ def design_from_arrays(arrays: dict[str, npt.NDArray[Any]], config: dict[str, An
         tuple(members),
         arrays.get("members.centre", none),
         arrays.get("members.scale", none),
+        tuple(config.get("regime_shares", ())),
     )

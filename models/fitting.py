@@ -65,11 +65,14 @@ def fit_design(
         Point events by (session, instrument id) of the window.
     parts : tuple
         Fitted features wanted beside the scaler. One that the rows cannot give (no such columns, too little data) is
-        left out.
+        left out. Where bets depend on the regime, every model has regimes.
     rows_stamp, points_stamp : str
         Hashes of what the fits read, rows or rows and point events; they name the fits in ``root.folds``.
     """
     findings: dict[str, Any] = {}
+    shares = settings.sizing.regime_shares or ()
+    if shares and "regimes" not in parts:
+        parts = (*parts, "regimes")
 
     def scaled() -> Found:
         scaler = fit_scaler(train, places, window)
@@ -107,6 +110,7 @@ def fit_design(
         tuple(members),
         np.zeros((count, 0)),
         np.zeros((count, 0)),
+        shares,
     )
     if hawkes is not None:
         params = _with_intensity_scale(params, train, places)

@@ -291,8 +291,15 @@ def trial_of(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any]:
         "label": json.dumps(label, sort_keys=True),
         "model": name,
         "hyperparameters": model_hyperparameters(name, settings),
-        "strategy": settings.strategy.model_dump(mode="json"),
+        "strategy": strategy_trial(settings),
     }
+
+
+def strategy_trial(settings: Settings) -> dict[str, Any]:
+    """Return what is chosen about trading on a forecast, as the trial ledger counts it."""
+    chosen = settings.strategy.model_dump(mode="json")
+    shares = settings.sizing.regime_shares
+    return chosen if shares is None else {**chosen, "regime_shares": list(shares)}
 
 
 @cache

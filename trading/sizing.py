@@ -1,4 +1,6 @@
-"""How much to bet: Kelly on the net edge over the holding period, a fraction of it, capped; by regime, volatility, confidence.
+"""How much to bet: Kelly on the net edge over the holding period, a fraction of it, capped; by volatility, confidence.
+
+The regime's share of a bet is in the edge already (``models.design``).
 
 The binary form is ``p/a - q/b`` for a loss of ``a`` and a gain of ``b`` per unit of capital staked; it bets nothing on a fair
 coin. The forecasts here have three outcomes (down, flat, up), for which the growth-optimal share has no closed form and is
@@ -17,8 +19,6 @@ Efron, Morris (1973). Stein's estimation rule and its competitors. JASA 68(341).
 from math import sqrt
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 BISECTIONS: Final = 48
@@ -58,23 +58,6 @@ def shrunk_edge(mean: float, variance: float, samples: int) -> float:
     if samples < 1 or mean == 0.0:
         return 0.0
     return mean * max(1.0 - variance / samples / (mean * mean), 0.0)
-
-
-@njit(cache=True)
-def regime_multiplier(probabilities: npt.NDArray[np.float64], multipliers: npt.NDArray[np.float64]) -> float:
-    """Return the factor on a bet for filtered regime probabilities: the mean of each regime's multiplier, never above 1.
-
-    Parameters
-    ----------
-    probabilities, multipliers : float64 arrays, shape (regimes,)
-        Multipliers above 1 count as 1, below 0 as 0. Probabilities that are NaN (not known yet) give 0: nothing is bet.
-    """
-    total = 0.0
-    for k in range(len(probabilities)):
-        if not probabilities[k] >= 0.0:
-            return 0.0
-        total += probabilities[k] * min(max(multipliers[k], 0.0), 1.0)
-    return min(total, 1.0)
 
 
 @njit(cache=True)
