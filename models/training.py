@@ -23,6 +23,7 @@ import features
 from features.dataset import Dataset
 from marketdata.paths import DataRoot
 from marketdata.settings import Settings
+from marketdata.taker_cost import TakerCost, fee_schedule
 from models.bundle import Bundle, BundleManifest, BundlePredictor, load_bundle, save_bundle
 from models.catalog import forecaster, model_hyperparameters
 from models.design import DesignParams, design_arrays
@@ -284,6 +285,9 @@ def trial_of(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any]:
     """Return what the trial ledger counts a fit as: rules and choices, no dates (R15)."""
     training = settings.training
     label = {**settings.label.model_dump(), "to_venue_ns": settings.latency.to_venue_ns}
+    costs = {i.symbol: TakerCost.of(settings, i) for i in dataset.instruments if fee_schedule(settings, i) is not None}
+    if costs:  # a label's threshold holds what a taker pays, so other fees are another trial
+        label["taker_fees"] = {symbol: [cost.taker_ppm, cost.trade_nanos] for symbol, cost in costs.items()}
     return {
         "window": f"{training.fold_unit}s, expanding, {training.first_train_units} first, "
         f"{training.window_sessions} sessions at most, inner share {training.inner_share}",

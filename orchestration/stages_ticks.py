@@ -109,7 +109,8 @@ def labels(context: StageContext) -> Produced:
             found = np.concatenate([found, *neighbours(context, range(1, days + 1))])
             session = replace(session, close_ns=session.close_ns + days * NS_PER_DAY)
         spec = label_spec(settings.label, settings.latency)
-        frame = make_labels(spec, rows, found, instrument, session, TakerCost.of(settings, instrument))
+        cost = TakerCost.of(settings, instrument)
+        frame = make_labels(spec, rows, found, instrument, session, cost)
     with stopwatch.part(stopwatch.QUALITY):
         checks, bad = audit_labels(frame, rows)
         suite_checks, result = run_suite("labels", frame, settings)
@@ -117,6 +118,7 @@ def labels(context: StageContext) -> Produced:
         **_parents(context, "feature_rows", "events"),
         "form": spec.form,
         "label": spec.fingerprint,
+        "taker": {"ppm": cost.taker_ppm, "trade_nanos": cost.trade_nanos},
         "suite": result,
     }
     return Produced(frame, len(rows.keys), [*checks, *suite_checks], bad, extra)

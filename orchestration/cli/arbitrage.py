@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from marketdata.clock import NS_PER_MS
+from marketdata.instruments import Instrument
 from marketdata.settings import Settings, SettingsError
 from marketdata.taker_cost import at_venue_fees
 from orchestration.cli.console import out
@@ -57,7 +58,7 @@ def arbitrage(
     root, settings = chosen(context).open()
     try:
         monitor = ArbitrageMonitor(
-            tuple(at_venue_fees(settings, settings.instrument(symbol)) for symbol in legs),
+            legs_of(settings, legs),
             size=size,
             least_bps=least_bps,
             stale_ns=round(stale_ms * NS_PER_MS),
@@ -81,6 +82,26 @@ def arbitrage(
         f"{which}: {size:g} at {least_bps:g} bps net or more, latency {latency_ms:g} ms", ("buy", "sell"), made.pairs
     )
     _print("the same, by the age at which a book is called stale", ("stale_ms",), made.staleness)
+
+
+def legs_of(settings: Settings, symbols: list[str]) -> tuple[Instrument, ...]:
+    """Return the instruments of some legs, at their venues' fees.
+
+    Raises
+    ------
+    SettingsError
+        If a symbol is unknown, or two legs are of one venue: what differs there is the thing, not the place.
+    """
+    found = tuple(at_venue_fees(settings, settings.instrument(symbol)) for symbol in symbols)
+    at: dict[str, str] = {}
+    for item in found:
+        other = at.setdefault(item.venue, item.symbol)
+        if other != item.symbol or len(found) < 2 or symbols.count(item.symbol) > 1:
+            what = (
+                f"{other} and {item.symbol} are both of {item.venue}" if len(found) > 1 else f"{item.symbol} is one leg"
+            )
+            raise SettingsError(f"{what}: name the same thing at two or more venues")
+    return found
 
 
 def _print(title: str, keys: tuple[str, ...], rows: list[dict[str, Any]]) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from marketdata.clock import NS_PER_MINUTE, NS_PER_S
 from marketdata.settings import SettingsError
-from marketdata.taker_cost import at_venue_fees
+from orchestration.cli.arbitrage import legs_of
 from orchestration.cli.console import out
 from orchestration.cli.roots import chosen
 
@@ -49,7 +49,7 @@ def route(
         made = work_routed(
             settings,
             session,
-            [at_venue_fees(settings, settings.instrument(symbol)) for symbol in legs],
+            list(legs_of(settings, legs)),
             published_events(root, settings, day.date()),
             ParentOrder(1 if side == "buy" else -1, lots, start, end),
             passive=passive,
