@@ -22,7 +22,7 @@ def test_two_instruments_of_one_venue_are_no_legs() -> None:
 def test_legs_come_at_their_own_venues_fees() -> None:
     base = preset("simulated", None, sessions=1)
     there = base.instruments[1].model_copy(update={"venue": "ELSEWHERE"})
-    fees = {"tiers": ({"maker_ppm": 1, "taker_ppm": 77},)}
+    fees = {"tiers": [{"from_volume": 0.0, "maker_ppm": 1, "taker_ppm": 77}]}
     settings = base.model_copy(
         update={
             "instruments": (base.instruments[0], there),
