@@ -8,6 +8,7 @@ from backtests.replay import run_backtest
 from backtests.screen import Screen, screen
 from backtests.sweep import Signals, sweep
 from marketdata.clock import NS_PER_MINUTE
+from models.training import strategy_trial
 from tests.backtests.conftest import Hour
 from tests.backtests.rows import make_forecasts, make_rows, make_settings
 from tests.backtests.test_screen import _noise
@@ -47,7 +48,7 @@ def test_the_settings_own_parameters_are_the_nights_taker() -> None:
     rows = make_rows(settings, 3, days=2)
     own = TakerParameters.of(settings)
     assert own.strategy(settings, rows.sessions[0]) == taker_strategy(settings, rows.sessions[0])
-    assert own.trial(settings) == settings.strategy.model_dump()
+    assert own.trial(settings) == strategy_trial(settings)
     forecasts = make_forecasts(rows, settings, 1, skill=0.4)
     found = sweep(Screen.build(rows, settings), Signals.of(forecasts), [own])
     night = screen(rows, forecasts, settings)
