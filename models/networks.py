@@ -1,9 +1,7 @@
 """What all deep forecasters share: how a network is fitted to a block, and how it forecasts many rows in batches.
 
 A network's own file says what it is made of and what it looks at; it gives a function from rows to logits. Every network here
-has a ``head`` and, around everything else, a linear path ``around``. Training starts as the logit that the inner split likes
-best, on the linear path, and the rest at nothing: a network learns what the logit does not know, and one that learns nothing
-stays the logit (docs/decisions/0166).
+has a ``head`` and, around everything else, a linear path ``around``: training starts from the classes' frequencies.
 """
 
 from collections.abc import Callable
@@ -15,7 +13,6 @@ import numpy.typing as npt
 from marketdata.settings import TrainingSettings
 from models.evaluation import score
 from models.forecaster import Float64, TrainingBlock
-from models.linear import PENALTIES, choose_logit
 from models.reproducible import (
     EPOCHS,
     Rows,
@@ -38,7 +35,6 @@ def budget_hyperparameters(training: TrainingSettings) -> dict[str, Any]:
         "batch": training.deep_batch,
         "row_cap": training.deep_row_cap,
         "epochs": EPOCHS,
-        "start_penalties": list(PENALTIES),
     }
 
 
@@ -76,19 +72,13 @@ def fit_network(
     budget = StepBudget(training.deep_steps, training.deep_batch, training.deep_row_cap, learning_rate, weight_decay)
     with reproducible_torch(seed):
         net = build()
-        start = choose_logit(block)
         with torch.no_grad():
-            net["head"].weight.zero_()
             net["around"].weight.zero_()
             net["head"].bias.copy_(torch.from_numpy(class_log_frequencies(block.y[block.train])))
-            if start is not None:
-                net["around"].weight.copy_(torch.from_numpy(start.logit.coefficients))
-                net["head"].bias.copy_(torch.from_numpy(start.logit.intercepts))
         curves = train_by_steps(net, lambda rows: logits(net, rows), block.y, block.train, block.valid, budget, seed)
         arrays = state_arrays(net)
     forecasts = forecast_network(build, arrays, logits, block.valid, batch)
-    inner = score(forecasts, block.y[block.valid])
-    return arrays, {"inner": inner, "curves": curves, "start_penalty": None if start is None else start.penalty}
+    return arrays, {"inner": score(forecasts, block.y[block.valid]), "curves": curves}
 
 
 def forecast_network(

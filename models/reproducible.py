@@ -78,8 +78,7 @@ def train_by_steps(
     Returns
     -------
     dict
-        ``steps`` looked at, ``train_loss`` (mean since the look before) and ``valid_loss``, nats; ``start_loss``, the held-out
-        loss before the first step; ``best_step``, 0 where no step was better.
+        ``steps`` looked at, ``train_loss`` (mean since the look before) and ``valid_loss``, nats; ``best_step``.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -91,19 +90,8 @@ def train_by_steps(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=budget.learning_rate, total_steps=steps)
     generator = np.random.default_rng(seed)
     curves: dict[str, Any] = {"steps": [], "train_loss": [], "valid_loss": [], "best_step": 0}
-    best, best_loss, waited = None, np.inf, 0
-    running: list[float] = []
+    best, best_loss, waited, running = None, np.inf, 0, []
     order, taken = generator.permutation(train), 0
-
-    def held_out_loss() -> float:
-        net.eval()
-        with torch.inference_mode():
-            return float(cross_entropy(logits(valid), target[valid]))
-
-    if len(valid):  # what training starts from has to be beaten
-        best_loss = held_out_loss()
-        best = {name: value.detach().clone() for name, value in net.state_dict().items()}
-        curves["start_loss"] = best_loss
     for step in range(1, steps + 1):
         if taken + budget.batch > len(order) and taken:
             order, taken = generator.permutation(train), 0
@@ -119,7 +107,11 @@ def train_by_steps(
         running.append(float(loss.detach()))
         if step % EVALUATE_EVERY and step != steps:
             continue
-        held_out = held_out_loss() if len(valid) else float("nan")
+        net.eval()
+        held_out = float("nan")
+        if len(valid):
+            with torch.inference_mode():
+                held_out = float(cross_entropy(logits(valid), target[valid]))
         curves["steps"].append(step)
         curves["train_loss"].append(float(np.mean(running)))
         curves["valid_loss"].append(held_out)

@@ -89,15 +89,6 @@ class TestPenalty:
         block = noisy(3, 1.0)
         assert choose_logit(replace(block, valid=block.valid[:0])) is None
 
-    @pytest.mark.parametrize("name", ["transformer", "gnn"])
-    def test_a_network_starts_as_the_chosen_logit(self, world, name: str) -> None:
-        bundle = world.bundles[name]
-        found = bundle.manifest.diagnostics
-        linear = world.bundles["linear"].manifest.diagnostics
-        assert found["start_penalty"] == linear["penalty"]
-        assert found["curves"]["start_loss"] == pytest.approx(linear["penalties"][f"{linear['penalty']:g}"], abs=1e-4)
-        assert found["inner"]["log_loss"] <= found["curves"]["start_loss"] + 1e-4
-
 
 def test_edges_are_of_the_size_of_the_moves_that_follow(world) -> None:
     data, rows = world.dataset, world.fold.test
