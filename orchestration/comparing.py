@@ -102,7 +102,7 @@ def compare_algorithms(
     from models.evidence import plain
 
     night, chosen, days = model_days(root, settings, day, model)
-    made, found = _compared(
+    made, found = compare_on(
         settings,
         days,
         names,
@@ -133,46 +133,21 @@ def compare_on(
     queue_model: str,
     seed: int,
     progress: Callable[[str, int, int], None] | None = None,
-) -> dict[str, Any]:
+) -> "tuple[dict[str, Any], ABResult]":
     """Draw parents over sessions, work each with both algorithms, and compare in pairs.
 
     Returns
     -------
     dict
         As :func:`compare_algorithms`, less night and model.
+    ABResult
+        The comparison itself.
 
     Raises
     ------
     SettingsError
         If there is no such algorithm, or nothing to compare.
     """
-    made, _ = _compared(
-        settings,
-        days,
-        names,
-        parents=parents,
-        lots=lots,
-        minutes=minutes,
-        queue_model=queue_model,
-        seed=seed,
-        progress=progress,
-    )
-    return made
-
-
-def _compared(
-    settings: Settings,
-    days: "Mapping[Session, tuple[EventArray, ForecastArray]]",
-    names: tuple[str, str],
-    *,
-    parents: int,
-    lots: int,
-    minutes: float,
-    queue_model: str,
-    seed: int,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> "tuple[dict[str, Any], ABResult]":
-    """Return what :func:`compare_on` does, and the comparison itself."""
     from backtests.ab import ABError, compare, draw_parents
     from models.evidence import plain
     from trading.execution import ParentError

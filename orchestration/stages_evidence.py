@@ -190,7 +190,7 @@ def _uplift(context: StageContext, model: str, days: "TestDays") -> None:
         return
     last = list(days)[-1]
     try:
-        found = compare_on(
+        found, _ = compare_on(
             context.settings.model_copy(update={"instruments": quoted}),
             {last: days[last]},
             ("twap", "hybrid_twap"),
